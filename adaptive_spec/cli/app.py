@@ -1,0 +1,57 @@
+"""All commands under one name; each lives in a file of its own."""
+
+from typing import Annotated
+
+import typer
+
+from adaptive_spec import __version__
+from adaptive_spec.cli import (
+    compare,
+    demo,
+    generate,
+    import_run_lengths,
+    policies,
+    profile,
+    record,
+    simulate,
+    validate,
+)
+
+app = typer.Typer(
+    name="adaptive-spec",
+    help=(
+        "How many tokens should speculative decoding draft? Record a trace of your model pair, "
+        "profile what a cycle costs, compare policies on it, validate them live.\n\n"
+        "Start with: adaptive-spec demo"
+    ),
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"adaptive-spec {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("demo")(demo.demo)
+app.command("generate")(generate.generate)
+app.command("record")(record.record)
+app.command("profile")(profile.profile)
+app.command("import-run-lengths")(import_run_lengths.import_run_lengths)
+app.command("simulate")(simulate.simulate)
+app.command("compare")(compare.compare)
+app.command("validate")(validate.validate)
+app.command("policies")(policies.policies)

@@ -1,0 +1,63 @@
+"""``adaptive-spec compare``: policies against plain decoding, the best static tau, the optimum."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adaptive_spec.cli import options
+from adaptive_spec.cli.output import comparison_table, progress, show, write_json
+from adaptive_spec.cli.simulate import DEFAULT_COSTS, DEFAULT_POLICIES
+from adaptive_spec.cost_files import parse_costs
+from adaptive_spec.registry import make_policy
+from adaptive_spec.simulations.comparison import compare as run_comparison
+from adaptive_spec.traces import read_trace
+
+
+def compare(
+    trace: options.TraceArgument,
+    policy: options.PoliciesOption = None,
+    costs: options.CostsOption = DEFAULT_COSTS,
+    best_static_from: Annotated[
+        Path | None,
+        typer.Option(
+            help="Choose the best static tau on this trace, of other prompts; default: the trace "
+            "itself, with hindsight.",
+            metavar="TRACE",
+        ),
+    ] = None,
+    max_draft_tokens: options.MaxDraftTokensOption = 10,
+    average_passes: options.AveragePassesOption = None,
+    max_passes: options.MaxPassesOption = None,
+    resamples: Annotated[int, typer.Option(min=1, help="Bootstrap resamples.")] = 2000,
+    seed: options.SeedOption = 0,
+    json_file: options.JsonOption = None,
+) -> None:
+    """Compare policies on a trace, with paired bootstrap intervals over its prompts."""
+    built = [make_policy(spec) for spec in policy or DEFAULT_POLICIES]
+    budget = options.pass_budget(average_passes, max_passes)
+    model = parse_costs(costs or DEFAULT_COSTS)
+    traces = read_trace(trace)
+    other = None if best_static_from is None else read_trace(best_static_from)
+    with progress() as bar:
+        task = bar.add_task("comparing", total=len(built) + 2)
+
+        def tell(what: str) -> None:
+            bar.update(task, description=what)
+            bar.advance(task)
+
+        comparison = run_comparison(
+            built,
+            traces,
+            costs=model,
+            max_draft_tokens=max_draft_tokens,
+            budget=budget,
+            best_static_from=other,
+            seed=seed,
+            resamples=resamples,
+            on_progress=tell,
+        )
+    info = traces.info
+    title = f"{len(traces)} sequences, {traces.num_tokens} tokens: {info.verifier}, {info.drafter}"
+    show(comparison_table(comparison, title), json_file)
+    write_json(comparison.as_dict(), json_file)

@@ -1,0 +1,156 @@
+"""``adaptive-spec generate``: decode prompts, and watch the draft being accepted."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.text import Text
+
+from adaptive_spec.cli import options
+from adaptive_spec.cli.live import Pair, prompts_from
+from adaptive_spec.cli.output import STDOUT, notes, results, rounded, write_json
+from adaptive_spec.errors import ConfigError
+from adaptive_spec.prompts import Prompt
+from adaptive_spec.registry import make_policy, policy_spec
+
+if TYPE_CHECKING:
+    from adaptive_spec.decoding.models import Verifier
+    from adaptive_spec.decoding.requests import Completion, TokensEmitted
+
+ACCEPTED_STYLE = "black on green"
+
+
+def generate(
+    prompt: Annotated[
+        str | None, typer.Argument(help="A prompt; without one, --prompts.", show_default=False)
+    ] = None,
+    prompts: options.PromptsOption = None,
+    limit: options.LimitOption = None,
+    category: options.CategoryOption = None,
+    policy: options.PolicyOption = "ewma",
+    verifier: options.VerifierOption = "builtin",
+    drafter: options.DrafterOption = "lookup",
+    max_new_tokens: options.MaxNewTokensOption = 128,
+    stop: Annotated[
+        list[str] | None,
+        typer.Option(help="End an answer with this text; repeatable.", rich_help_panel="Requests"),
+    ] = None,
+    batch_size: Annotated[
+        int,
+        typer.Option(min=1, help="Sequences decoded at a time.", rich_help_panel="Requests"),
+    ] = 1,
+    chat_template: options.ChatTemplateOption = True,
+    costs: options.CostsOption = None,
+    max_draft_tokens: options.MaxDraftTokensOption = 10,
+    average_passes: options.AveragePassesOption = None,
+    max_passes: options.MaxPassesOption = None,
+    seed: options.SeedOption = 0,
+    dtype: options.DtypeOption = "float32",
+    device: options.DeviceOption = None,
+    cycles: Annotated[
+        Path | None,
+        typer.Option(help="Write every cycle to this Parquet file.", rich_help_panel="Output"),
+    ] = None,
+    json_file: options.JsonOption = None,
+) -> None:
+    """Decode prompts with a policy; tokens that were drafted and accepted are highlighted."""
+    if prompt is not None and prompts is not None:
+        raise ConfigError("give either a PROMPT or --prompts FILE, not both")
+    wanted = (
+        (Prompt("prompt", prompt),)
+        if prompt is not None
+        else prompts_from(prompts, limit, category)
+    )
+    chosen = make_policy(policy)
+    budget = options.pass_budget(average_passes, max_passes)
+    pair = Pair.load(verifier, drafter, dtype, device)
+    requests = pair.requests(wanted, max_new_tokens, chat_template)
+    engine = pair.engine(
+        chosen,
+        pair.costs(costs),
+        max_draft_tokens=max_draft_tokens,
+        batch_size=batch_size,
+        budget=budget,
+        seed=seed,
+        stop_strings=tuple(stop or ()),
+        record_signals=cycles is not None,
+    )
+    from adaptive_spec.decoding.requests import Finished, TokensEmitted
+
+    streams = batch_size == 1 and json_file != STDOUT
+    completions: list[Completion] = []
+    started: set[str] = set()
+    for event in engine.run(requests):
+        if isinstance(event, TokensEmitted):
+            if streams:
+                if event.id not in started and len(requests) > 1:
+                    results.print(f"\n[{event.id}]", style="bold", markup=False)
+                started.add(event.id)
+                show_tokens(pair.verifier, event)
+        elif isinstance(event, Finished):
+            completions.append(event.completion)
+            if streams:
+                results.print()
+            elif json_file != STDOUT:
+                results.print(f"\n[{event.completion.id}]", style="bold", markup=False)
+                results.print(pair.verifier.decode(event.completion.token_ids), markup=False)
+    if cycles is not None:
+        from adaptive_spec.traces import write_cycles
+
+        write_cycles(completions, cycles)
+        notes.print(f"cycles written to {cycles}", markup=False)
+    notes.print(_totals(completions), markup=False)
+    report = {
+        "policy": policy_spec(chosen),
+        "completions": [_as_dict(pair.verifier, completion) for completion in completions],
+    }
+    write_json(report, json_file)
+
+
+def show_tokens(verifier: "Verifier", event: "TokensEmitted") -> None:
+    """Prints newly verified tokens at the cursor: drafted ones highlighted, the rest plain."""
+    accepted = verifier.decode(event.token_ids[: event.num_accepted])
+    own = verifier.decode(event.token_ids[event.num_accepted :])
+    if results.color_system is None:
+        # Without colours, drafted text stands in brackets.
+        line = Text(f"[{accepted}]{own}" if accepted else own)
+    else:
+        line = Text.assemble((accepted, ACCEPTED_STYLE), own)
+    results.print(line, end="", soft_wrap=True)
+    results.file.flush()
+
+
+def _totals(completions: "list[Completion]") -> str:
+    tokens = sum(len(completion.token_ids) for completion in completions)
+    cycles = sum(len(completion.cycles) for completion in completions)
+    drafted = sum(completion.num_draft_tokens for completion in completions)
+    accepted = sum(completion.num_accepted_tokens for completion in completions)
+    # Sequences of a batch share their cycles' time: each cycle counts once per sequence in it.
+    seconds = (
+        sum(
+            (cycle.draft_ms + cycle.verify_ms) / cycle.batch_size
+            for completion in completions
+            for cycle in completion.cycles
+        )
+        / 1e3
+    )
+    return (
+        f"\n{tokens} tokens in {cycles} verifier passes ({tokens / cycles:.2f} per pass), "
+        f"{accepted} of {drafted} drafted tokens accepted, {tokens / seconds:.1f} tokens/s"
+    )
+
+
+def _as_dict(verifier: "Verifier", completion: "Completion") -> dict[str, Any]:
+    return {
+        "id": completion.id,
+        "category": completion.category,
+        "text": verifier.decode(completion.token_ids),
+        "token_ids": list(completion.token_ids),
+        "finish_reason": completion.finish_reason,
+        "prompt_tokens": completion.prompt_tokens,
+        "passes": len(completion.cycles),
+        "num_draft_tokens": completion.num_draft_tokens,
+        "num_accepted_tokens": completion.num_accepted_tokens,
+        "prefill_ms": rounded(completion.prefill_ms),
+        "decode_ms": rounded(completion.decode_ms),
+    }

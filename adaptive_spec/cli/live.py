@@ -1,0 +1,162 @@
+"""What the commands that run models share: loading, requests, one engine per run."""
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adaptive_spec._optional import require
+from adaptive_spec.budget import PassBudget
+from adaptive_spec.cli.output import notes
+from adaptive_spec.controller import Controller
+from adaptive_spec.cost_files import parse_costs
+from adaptive_spec.costs import ConstantCosts, CostModel
+from adaptive_spec.policy import Policy
+from adaptive_spec.prompts import Prompt, demo_prompts, read_prompts
+
+if TYPE_CHECKING:
+    from adaptive_spec.decoding.engine import DecodingEngine
+    from adaptive_spec.decoding.models import MakeDrafter, Verifier
+    from adaptive_spec.decoding.requests import Request
+
+
+def prompts_from(
+    path: Path | None, limit: int | None = None, categories: list[str] | None = None
+) -> tuple[Prompt, ...]:
+    """Prompts of a file, or those that come with the package."""
+    if path is not None:
+        return read_prompts(path, limit, categories)
+    chosen = [p for p in demo_prompts() if not categories or p.category in categories]
+    return tuple(chosen[:limit])
+
+
+def quiet_libraries() -> None:
+    """Keeps transformers' own bars and advice out of our output."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    require("torch", "hf")
+    transformers = require("transformers", "hf")
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+
+
+@contextlib.contextmanager
+def status(text: str) -> Iterator[None]:
+    """Shows that something is under way."""
+    if notes.is_terminal:
+        with notes.status(text):
+            yield
+    else:
+        notes.print(f"{text}...", markup=False)
+        yield
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A verifier, and what makes drafters for it."""
+
+    verifier: "Verifier"
+    make_drafter: "MakeDrafter"
+
+    @staticmethod
+    def load(verifier: str, drafter: str, dtype: str, device: str | None) -> "Pair":
+        """Loads both models; the built-in one is converted at its first use."""
+        quiet_libraries()
+        from adaptive_spec.decoding.builtin import BUILTIN, builtin_model_dir
+        from adaptive_spec.decoding.models import load_drafter, load_verifier
+
+        if verifier == BUILTIN:
+            builtin_model_dir(
+                on_convert=lambda: notes.print(
+                    "converting the built-in model's weights, once, about half a minute..."
+                )
+            )
+        with status(f"loading {verifier}"):
+            target = load_verifier(verifier, dtype=dtype, device=device)
+            return Pair(target, load_drafter(drafter, target))
+
+    def requests(
+        self, prompts: tuple[Prompt, ...], max_new_tokens: int, chat_template: bool
+    ) -> "list[Request]":
+        """The prompts as requests."""
+        from adaptive_spec.decoding.requests import Request
+
+        encode = self.verifier.encode
+        return [
+            Request(p.id, encode(p.prompt, chat_template=chat_template), max_new_tokens, p.category)
+            for p in prompts
+        ]
+
+    def guessed_costs(self) -> ConstantCosts:
+        """Costs for a first run: drafting in proportion to the layers' weights, verifying flat."""
+        drafter = self.make_drafter(1)
+        runner = getattr(drafter, "runner", None)
+        if runner is None:
+            return ConstantCosts(draft=0.0, verify=0.05)
+        share = _layer_weights(runner.model) / _layer_weights(self.verifier.model)
+        return ConstantCosts(draft=round(share, 3), verify=0.05)
+
+    def costs(self, text: str | None) -> CostModel:
+        """The costs asked for, or a guess, said to be one."""
+        if text is not None:
+            return parse_costs(text)
+        guess = self.guessed_costs()
+        notes.print(
+            f"costs: guessed as {guess}; measure them with `adaptive-spec profile`", markup=False
+        )
+        return guess
+
+    def engine(
+        self,
+        policy: Policy[Any, Any],
+        costs: CostModel,
+        *,
+        max_draft_tokens: int = 10,
+        batch_size: int = 1,
+        budget: PassBudget | None = None,
+        seed: int = 0,
+        stop_strings: tuple[str, ...] = (),
+        record_signals: bool = False,
+        measured_times: bool = True,
+        drafting: bool = True,
+    ) -> "DecodingEngine":
+        """An engine with a controller of its own."""
+        from adaptive_spec.decoding.engine import DecodingEngine
+        from adaptive_spec.decoding.runner import ModelRunner
+        from adaptive_spec.decoding.stopping import StopRules
+
+        controller = Controller(
+            policy, costs=costs, max_draft_tokens=max_draft_tokens, budget=budget, seed=seed
+        )
+        return DecodingEngine(
+            ModelRunner(self.verifier.model, slots=batch_size),
+            self.make_drafter(batch_size) if drafting else None,
+            controller,
+            StopRules(self.verifier.eos_token_ids, stop_strings, self.verifier.tokenizer),
+            batch_size=batch_size,
+            record_signals=record_signals,
+            measured_times=measured_times,
+        )
+
+
+def finished(
+    engine: "DecodingEngine", requests: "list[Request]", on_finished: Callable[[], None]
+) -> "dict[str, Any]":
+    """Runs requests to their end; completions by id."""
+    from adaptive_spec.decoding.requests import Finished
+
+    done = {}
+    for event in engine.run(requests):
+        if isinstance(event, Finished):
+            done[event.completion.id] = event.completion
+            on_finished()
+    return done
+
+
+def _layer_weights(model: Any) -> int:
+    embedding = model.get_input_embeddings().weight.numel()
+    return max(sum(p.numel() for p in model.base_model.parameters()) - embedding, 1)

@@ -1,0 +1,124 @@
+"""Options that several commands share, so that they read and mean the same everywhere."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adaptive_spec.budget import PassBudget
+
+MODELS, REQUESTS, CONTROL, OUTPUT = "Models", "Requests", "Control", "Output"
+
+VerifierOption = Annotated[
+    str,
+    typer.Option(
+        help="Target model: 'builtin' (SmolLM2-135M-Instruct), a folder, or a hub id.",
+        rich_help_panel=MODELS,
+    ),
+]
+DrafterOption = Annotated[
+    str,
+    typer.Option(
+        help="What drafts: 'lookup[:max_ngram=7,min_ngram=1]', 'early-exit[:layers=10]', 'none', "
+        "or the folder or hub id of a smaller model with the same vocabulary.",
+        rich_help_panel=MODELS,
+    ),
+]
+DtypeOption = Annotated[
+    str,
+    typer.Option(
+        help="float32, bfloat16 or float16. Only in float32 is the output exactly that of plain "
+        "decoding.",
+        rich_help_panel=MODELS,
+    ),
+]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(help="torch device; default: cuda if there is one.", rich_help_panel=MODELS),
+]
+PromptsOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="JSON Lines with id, prompt and optional category; default: the prompts that come "
+        "with the package.",
+        rich_help_panel=REQUESTS,
+    ),
+]
+LimitOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Take the first so many prompts.", rich_help_panel=REQUESTS),
+]
+CategoryOption = Annotated[
+    list[str] | None,
+    typer.Option("--category", help="Only prompts of it; repeatable.", rich_help_panel=REQUESTS),
+]
+MaxNewTokensOption = Annotated[
+    int, typer.Option(min=1, help="Most tokens of an answer.", rich_help_panel=REQUESTS)
+]
+ChatTemplateOption = Annotated[
+    bool,
+    typer.Option(
+        "--chat-template/--no-chat-template",
+        help="Put prompts into the tokenizer's chat template.",
+        rich_help_panel=REQUESTS,
+    ),
+]
+PolicyOption = Annotated[
+    str,
+    typer.Option(
+        help="Who chooses tau, such as 'fixed:tau=3' or 'ewma:smoothing=0.3,margin=1'; see "
+        "`adaptive-spec policies`.",
+        rich_help_panel=CONTROL,
+    ),
+]
+PoliciesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--policy",
+        "-p",
+        help="A policy, such as 'fixed:tau=3' or 'ewma'; repeatable. See `adaptive-spec policies`.",
+        rich_help_panel=CONTROL,
+    ),
+]
+CostsOption = Annotated[
+    str | None,
+    typer.Option(
+        help="A file written by `adaptive-spec profile`, or draft=0.125,verify=0.0 in plain "
+        "verifier passes per token.",
+        rich_help_panel=CONTROL,
+    ),
+]
+MaxDraftTokensOption = Annotated[
+    int, typer.Option(min=0, max=1024, help="Largest tau.", rich_help_panel=CONTROL)
+]
+AveragePassesOption = Annotated[
+    float | None,
+    typer.Option(help="Verifier passes per request to keep on average.", rich_help_panel=CONTROL),
+]
+MaxPassesOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Most verifier passes of one request; it ends when they are spent.",
+        rich_help_panel=CONTROL,
+    ),
+]
+SeedOption = Annotated[
+    int, typer.Option(help="All randomness derives from it.", rich_help_panel=CONTROL)
+]
+JsonOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--json",
+        help="Also write the results as JSON to this file; '-' writes them to standard output, "
+        "alone.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+TraceArgument = Annotated[
+    Path, typer.Argument(help="A trace: file or folder.", show_default=False, metavar="TRACE")
+]
+
+
+def pass_budget(average_passes: float | None, max_passes: int | None) -> PassBudget:
+    """The budget of the two options."""
+    return PassBudget(average_passes=average_passes, max_passes=max_passes)

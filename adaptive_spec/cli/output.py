@@ -1,0 +1,138 @@
+"""How results are shown: tables and progress for people, JSON for machines."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from adaptive_spec._files import atomic_write
+from adaptive_spec.errors import ConfigError
+from adaptive_spec.simulations.comparison import Comparison, Entry, Interval
+from adaptive_spec.simulations.summary import Summary
+
+STDOUT = Path("-")
+
+notes = Console(stderr=True, highlight=False)
+"""Progress and remarks go to standard error, so that standard output holds results alone."""
+
+results = Console(highlight=False)
+"""Results."""
+
+
+def progress() -> Progress:
+    """A progress bar on standard error."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=notes,
+        transient=True,
+    )
+
+
+def write_json(data: object, target: Path | None) -> None:
+    """Writes JSON to a file, to standard output ("-"), or nowhere (None)."""
+    if target is None:
+        return
+    text = json.dumps(data, indent=2, allow_nan=False) + "\n"
+    if target == STDOUT:
+        results.file.write(text)
+        return
+    try:
+        with atomic_write(target) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--json {target}: cannot be written ({error.strerror})") from None
+    notes.print(f"results written to {target}", markup=False)
+
+
+def show(table: Table, target: Path | None) -> None:
+    """Prints a table, unless standard output is to hold JSON alone."""
+    if target != STDOUT:
+        results.print(table)
+
+
+def comparison_table(comparison: Comparison, title: str) -> Table:
+    """The comparison, one policy a row, the marks first."""
+    tau, source = comparison.best_static_tau, comparison.best_static_from
+    table = Table(
+        title=title,
+        caption=f"costs: {comparison.costs}; best static tau = {tau}, chosen on {source}; "
+        "[low, high]: 95 % paired bootstrap over prompts",
+        title_justify="left",
+        caption_justify="left",
+    )
+    _summary_columns(table)
+    for name in ("over plain", "over best static", "share of span"):
+        table.add_column(name, justify="right")
+    for label, entry in (
+        ("plain decoding", comparison.plain),
+        (f"best static (tau={tau})", comparison.best_static),
+    ):
+        table.add_row(*_comparison_row(label, entry), style="dim")
+    for entry in comparison.policies:
+        table.add_row(*_comparison_row(entry.summary.policy, entry))
+    table.add_row(*_comparison_row("clairvoyant optimum", comparison.optimum), style="dim")
+    return table
+
+
+def summary_table(summaries: list[Summary], title: str, caption: str) -> Table:
+    """Replays, one policy a row."""
+    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
+    _summary_columns(table)
+    for summary in summaries:
+        table.add_row(*_summary_row(summary.policy, summary))
+    return table
+
+
+def _summary_columns(table: Table) -> None:
+    table.add_column("policy", overflow="fold")
+    for name in ("tokens/cycle", "passes/request", "accepted", "wasted", "time"):
+        table.add_column(name, justify="right")
+
+
+def _summary_row(label: str, summary: Summary) -> list[str]:
+    rate = summary.acceptance_rate
+    return [
+        label,
+        f"{summary.tokens_per_cycle:.2f}",
+        f"{summary.passes_per_request:.1f}",
+        "-" if rate != rate else f"{rate:.0%}",
+        f"{summary.wasted_draft_tokens:,}",
+        f"{summary.time_ms:,.0f}",
+    ]
+
+
+def _comparison_row(label: str, entry: Entry) -> list[str]:
+    share = entry.span_share
+    return [
+        *_summary_row(label, entry.summary),
+        _ratio(entry.speedup_over_plain),
+        _ratio(entry.speedup_over_best_static),
+        "-" if share is None else _percent(share),
+    ]
+
+
+def _ratio(interval: Interval) -> str:
+    return f"{interval.value:.3f} [{interval.low:.2f}, {interval.high:.2f}]"
+
+
+def _percent(interval: Interval) -> str:
+    return f"{interval.value:+.0%} [{interval.low:+.0%}, {interval.high:+.0%}]"
+
+
+def rounded(value: float, digits: int = 3) -> Any:
+    """A number for JSON, shortened to what was measured."""
+    return round(value, digits)

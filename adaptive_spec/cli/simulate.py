@@ -1,0 +1,82 @@
+"""``adaptive-spec simulate``: replay policies on a trace."""
+
+from typing import Annotated
+
+import typer
+
+from adaptive_spec.cli import options
+from adaptive_spec.cli.output import notes, progress, show, summary_table, write_json
+from adaptive_spec.cost_files import parse_costs
+from adaptive_spec.registry import make_policy, policy_spec
+from adaptive_spec.simulations.optimum import least_passes
+from adaptive_spec.simulations.simulator import replay
+from adaptive_spec.simulations.summary import Summary
+from adaptive_spec.traces import TraceSet, read_trace
+
+DEFAULT_COSTS = "draft=0.125,verify=0.0"
+DEFAULT_POLICIES = ("fixed:tau=1", "fixed:tau=3", "fixed:tau=5", "ewma", "bandit")
+
+
+def simulate(
+    trace: options.TraceArgument,
+    policy: options.PoliciesOption = None,
+    costs: options.CostsOption = DEFAULT_COSTS,
+    max_draft_tokens: options.MaxDraftTokensOption = 10,
+    average_passes: options.AveragePassesOption = None,
+    max_passes: options.MaxPassesOption = None,
+    concurrency: Annotated[
+        int | None,
+        typer.Option(min=1, help="Sequences that share a verifier pass; default: each alone."),
+    ] = None,
+    seed: options.SeedOption = 0,
+    json_file: options.JsonOption = None,
+) -> None:
+    """Replay policies on a trace: what the live engine would have done, cycle for cycle."""
+    built = [make_policy(spec) for spec in policy or DEFAULT_POLICIES]
+    budget = options.pass_budget(average_passes, max_passes)
+    model = parse_costs(costs or DEFAULT_COSTS)
+    traces = read_trace(trace)
+    summaries, entries = [], []
+    with progress() as bar:
+        for chosen in built:
+            name = policy_spec(chosen)
+            task = bar.add_task(name, total=len(traces))
+            result = replay(
+                chosen,
+                traces,
+                costs=model,
+                max_draft_tokens=max_draft_tokens,
+                budget=budget,
+                seed=seed,
+                concurrency=concurrency,
+                on_finished=lambda count, task=task: bar.advance(task, count),  # type: ignore[misc]
+            )
+            totals = Summary.of(name, result)
+            summaries.append(totals)
+            entries.append(
+                {
+                    **totals.as_dict(),
+                    "engine_time": result.engine_ms,
+                    "ended_by_budget": int(result.ended_by_budget.sum()),
+                }
+            )
+    caption = f"costs: {model}; time in {'ms' if model.plain_ms != 1.0 else 'plain passes'}"
+    show(summary_table(summaries, _title(traces), caption), json_file)
+    if average_passes is not None:
+        _warn_if_infeasible(traces, average_passes, max_draft_tokens)
+    write_json({"policies": entries, "costs": str(model)}, json_file)
+
+
+def _title(traces: TraceSet) -> str:
+    info = traces.info
+    return f"{len(traces)} sequences, {traces.num_tokens} tokens: {info.verifier}, {info.drafter}"
+
+
+def _warn_if_infeasible(traces: TraceSet, average_passes: float, max_draft_tokens: int) -> None:
+    least = float(least_passes(traces, max_draft_tokens=max_draft_tokens).mean())
+    if least > average_passes:
+        notes.print(
+            f"infeasible: no policy can keep {average_passes:g} passes per request here; the least "
+            f"possible, with tau up to {max_draft_tokens}, is {least:.2f}",
+            style="bold red",
+        )

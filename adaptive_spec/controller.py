@@ -1,0 +1,354 @@
+"""The one driver of a policy: live decoding, the simulator and serving adapters all use it.
+
+The controller owns the rows (one per running sequence), the policy and its state, the costs and
+the pass budget. An engine admits sequences, asks for a ``Plan`` for the rows that run now, carries
+it out, reports what came of it, and releases rows that are done::
+
+    rows = controller.admit(prompt_tokens, max_new_tokens)
+    plan = controller.decide(rows)                        # plan.tau, one per row
+    controller.observe(plan, drafted, accepted, emitted)  # now, or some cycles later
+    controller.release(rows[done])
+
+Outcomes may be observed after later decisions; those of rows released meanwhile are dropped.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
+from adaptive_spec.budget import Ledger, PassBudget
+from adaptive_spec.costs import CostModel
+from adaptive_spec.errors import ConfigError, PolicyContractError
+from adaptive_spec.policy import Cycle, Decision, DraftSignals, Outcome, Policy, State
+from adaptive_spec.state import is_empty, put_rows, take_outcome, take_rows
+
+UNLIMITED_TOKENS = 1 << 30
+"""Limit of a sequence whose length is not bounded beforehand."""
+
+MAX_DRAFT_TOKENS = 1024
+
+
+class Plan(NamedTuple):
+    """A decision to be carried out: pass it back to ``observe``.
+
+    Attributes:
+      rows: ``[B]`` controller rows, in the order of every array here.
+      tau: ``[B]`` tokens to draft and verify.
+      cycle: what the policy was shown.
+      decision: what it decided, before the controller's own limits.
+    """
+
+    rows: IntArray
+    tau: IntArray
+    cycle: Cycle
+    decision: Decision
+
+
+class _Rows(NamedTuple):
+    """Counters of each row, ``[capacity]``; meanings as in ``Cycle``. Never changed in place."""
+
+    sequence_id: IntArray
+    cycle_index: IntArray
+    prompt_tokens: IntArray
+    emitted_tokens: IntArray
+    limit_tokens: IntArray
+    draftable_tokens: IntArray
+    elapsed_ms: FloatArray
+
+    @staticmethod
+    def empty(capacity: int) -> "_Rows":
+        integers = (np.full(capacity, -1, np.int64) for _ in range(6))
+        return _Rows(*integers, np.zeros(capacity))
+
+
+class Controller:
+    """Drives one policy over many sequences.
+
+    Attributes:
+      policy: the policy driven; ``state``: its state, for the rows allocated so far.
+      ledger: passes spent by finished requests.
+    """
+
+    def __init__(
+        self,
+        policy: Policy[Any, Any],
+        *,
+        costs: CostModel,
+        max_draft_tokens: int = 10,
+        budget: PassBudget | None = None,
+        seed: int = 0,
+        lockstep: bool = True,
+        uniform_widths: tuple[int, ...] | None = None,
+    ) -> None:
+        """Sets up a controller with no rows.
+
+        Args:
+          policy: who decides.
+          costs: prices shown to the policy, and the times of cycles reported without times.
+          max_draft_tokens: K, largest tau, 0 to 1024.
+          budget: pass budget; None for none.
+          seed: all of the policy's randomness derives from it.
+          lockstep: rows decided together share one verifier pass, and its time; otherwise each row
+            is an engine of its own with a batch of one (the simulator's lanes).
+          uniform_widths: for engines that run one width per step: the widths allowed (0 among
+            them); every row then gets the least allowed width not below the mean tau decided.
+        """
+        if not 0 <= max_draft_tokens <= MAX_DRAFT_TOKENS:
+            raise ConfigError(
+                f"max_draft_tokens = {max_draft_tokens}; allowed are 0 to {MAX_DRAFT_TOKENS}"
+            )
+        if uniform_widths is not None and (
+            0 not in uniform_widths or not all(0 <= w <= max_draft_tokens for w in uniform_widths)
+        ):
+            raise ConfigError(
+                f"uniform_widths = {uniform_widths}; they must include 0 and lie within "
+                f"0..{max_draft_tokens} (max_draft_tokens)"
+            )
+        self.policy = policy
+        self.costs = costs
+        self.max_draft_tokens = max_draft_tokens
+        self.budget = budget or PassBudget()
+        self.ledger = Ledger()
+        self._seed = seed
+        self.lockstep = lockstep
+        self._widths = None if uniform_widths is None else np.unique(np.asarray(uniform_widths))
+        self.state: State[Any, Any] = policy.init(0, seed)
+        self._rows = _Rows.empty(0)
+        self._admitted = 0
+
+    @property
+    def capacity(self) -> int:
+        """Rows allocated, running or free."""
+        return int(self._rows.sequence_id.size)
+
+    @property
+    def running(self) -> IntArray:
+        """Rows in use, ascending."""
+        return np.flatnonzero(self._rows.sequence_id >= 0)
+
+    @property
+    def sequences_are_independent(self) -> bool:
+        """Whether no sequence can influence another: nothing shared in state or budget."""
+        return is_empty(self.state.shared) and self.budget.average_passes is None
+
+    def passes(self, rows: IntArray) -> IntArray:
+        """Verifier passes decided for these rows so far, ``[B]``."""
+        return self._rows.cycle_index[rows]
+
+    def admit(
+        self,
+        prompt_tokens: IntArray,
+        max_new_tokens: IntArray,
+        draftable_tokens: IntArray | None = None,
+    ) -> IntArray:
+        """Takes sequences in.
+
+        Args:
+          prompt_tokens: ``[n]`` lengths, >= 1.
+          max_new_tokens: ``[n]`` most tokens to emit, >= 1; ``UNLIMITED_TOKENS`` where unknown.
+          draftable_tokens: ``[n]`` output positions that the drafter's context can reach; None for
+            all.
+
+        Returns:
+          The rows given to them, ``[n]``: the lowest that are free.
+        """
+        prompt = np.asarray(prompt_tokens, np.int64)
+        limit = np.asarray(max_new_tokens, np.int64)
+        if prompt.size and (prompt.min() < 1 or limit.min() < 1):
+            raise ConfigError(
+                "admit: prompt_tokens and max_new_tokens must be at least 1, got "
+                f"{prompt.min()} and {limit.min()}"
+            )
+        reach = limit if draftable_tokens is None else np.asarray(draftable_tokens, np.int64)
+        free = np.flatnonzero(self._rows.sequence_id < 0)
+        if free.size < prompt.size:
+            self._grow(max(self.capacity + prompt.size - free.size, 2 * self.capacity))
+            free = np.flatnonzero(self._rows.sequence_id < 0)
+        rows = free[: prompt.size]
+        none = np.zeros_like(prompt)
+        admitted = _Rows(
+            sequence_id=self._admitted + np.arange(prompt.size),
+            cycle_index=none,
+            prompt_tokens=prompt,
+            emitted_tokens=none,
+            limit_tokens=limit,
+            draftable_tokens=np.minimum(reach, limit),
+            elapsed_ms=np.zeros(prompt.size),
+        )
+        self._rows = put_rows(self._rows, rows, admitted)
+        fresh = self.policy.init(prompt.size, self._seed).rows
+        self.state = State(put_rows(self.state.rows, rows, fresh), self.state.shared)
+        self._admitted += prompt.size
+        return rows
+
+    def decide(self, rows: IntArray) -> Plan:
+        """Plans one cycle of these rows (ascending, in use); each costs one verifier pass."""
+        cycle = self._cycle(rows)
+        decision = self.policy.decide(self._state_of(rows), cycle)
+        tau = self._checked(decision.tau, cycle)
+        if self._widths is not None and tau.size:
+            wanted = np.searchsorted(self._widths, tau.mean() - 1e-9)
+            width = self._widths[min(int(wanted), self._widths.size - 1)]
+            tau = np.minimum(width, cycle.max_tau)
+        self._change(rows, cycle_index=cycle.cycle_index + 1)
+        return Plan(rows, tau, cycle, decision)
+
+    def keep_drafting(self, plan: Plan, depth: int, signals: DraftSignals) -> BoolArray:
+        """Which of the plan's rows draft on after ``depth`` tokens, ``[B]``."""
+        on = self.policy.keep_drafting(self._state_of(plan.rows), plan.cycle, depth, signals)
+        return on & (plan.tau > depth)
+
+    def observe(
+        self,
+        plan: Plan,
+        num_draft_tokens: IntArray,
+        num_accepted_tokens: IntArray,
+        num_emitted_tokens: IntArray,
+        *,
+        draft_ms: float | FloatArray | None = None,
+        verify_ms: float | FloatArray | None = None,
+        signals: DraftSignals | None = None,
+    ) -> FloatArray:
+        """Reports what came of a plan; arrays ``[B]`` in the plan's order.
+
+        Args:
+          plan: as returned by ``decide``.
+          num_draft_tokens: drafted and verified, ``<= plan.tau``.
+          num_accepted_tokens: of these, emitted.
+          num_emitted_tokens: emitted in all.
+          draft_ms: measured time of drafting; None to take the cost model's.
+          verify_ms: measured time of the pass; None to take the cost model's.
+          signals: the draft's signals, for policies that look inside it.
+
+        Returns:
+          The time of the cycle as the policy was told it, ``[B]``.
+        """
+        cycle = plan.cycle
+        context = cycle.prompt_tokens + cycle.emitted_tokens
+        widest, longest = num_draft_tokens, context
+        if self.lockstep and context.size > 1:
+            widest = np.full_like(widest, widest.max())
+            longest = np.full_like(context, context.max())
+        if draft_ms is None:
+            draft_ms = self.costs.draft_ms(widest, cycle.batch_size, longest)
+        if verify_ms is None:
+            verify_ms = self.costs.verify_ms(widest, cycle.batch_size, longest)
+        shape = context.shape
+        outcome = Outcome(
+            cycle,
+            plan.decision,
+            plan.tau,
+            num_draft_tokens,
+            num_accepted_tokens,
+            num_emitted_tokens,
+            np.broadcast_to(np.asarray(draft_ms, np.float64), shape),
+            np.broadcast_to(np.asarray(verify_ms, np.float64), shape),
+            signals,
+        )
+        elapsed = outcome.cycle_ms
+        rows = plan.rows
+        current = self.is_current(plan)
+        if not current.all():
+            keep = np.flatnonzero(current)
+            if keep.size == 0:
+                return elapsed
+            rows, outcome = rows[keep], take_outcome(outcome, keep)
+        self._change(
+            rows,
+            emitted_tokens=self._rows.emitted_tokens[rows] + outcome.num_emitted_tokens,
+            elapsed_ms=self._rows.elapsed_ms[rows] + outcome.cycle_ms,
+        )
+        if rows.size == self.capacity:
+            self.state = self.policy.update(self.state, outcome)
+        else:
+            updated = self.policy.update(self._state_of(rows), outcome)
+            self.state = State(put_rows(self.state.rows, rows, updated.rows), updated.shared)
+        return elapsed
+
+    def is_current(self, plan: Plan) -> BoolArray:
+        """Which of the plan's rows still hold the sequence it was made for, ``[B]``."""
+        current: BoolArray = self._rows.sequence_id[plan.rows] == plan.cycle.sequence_id
+        return current
+
+    def out_of_passes(self, rows: IntArray) -> BoolArray:
+        """Which rows have spent their per-request maximum and must end, ``[B]``."""
+        if self.budget.max_passes is None:
+            return np.zeros(rows.shape, np.bool_)
+        spent: BoolArray = self._rows.cycle_index[rows] >= self.budget.max_passes
+        return spent
+
+    def release(self, rows: IntArray, *, finished: bool = True) -> None:
+        """Gives rows back.
+
+        Args:
+          rows: ``[n]`` rows in use.
+          finished: the requests ended and their passes count towards the average budget; False for
+            requests that were cancelled.
+        """
+        if finished:
+            self.ledger = self.ledger.settle(self.budget, self._rows.cycle_index[rows])
+        self._change(rows, sequence_id=np.full_like(rows, -1))
+
+    def _cycle(self, rows: IntArray) -> Cycle:
+        now = self._rows if rows.size == self.capacity else take_rows(self._rows, rows)
+        remaining = np.maximum(now.limit_tokens - now.emitted_tokens, 1)
+        room = np.minimum(remaining - 1, now.draftable_tokens - now.emitted_tokens)
+        max_tau = np.clip(room, 0, self.max_draft_tokens)
+        least = self.budget.least_tau(now.cycle_index, remaining)
+        return Cycle(
+            sequence_id=now.sequence_id,
+            cycle_index=now.cycle_index,
+            prompt_tokens=now.prompt_tokens,
+            emitted_tokens=now.emitted_tokens,
+            remaining_tokens=remaining,
+            passes=now.cycle_index,
+            elapsed_ms=now.elapsed_ms,
+            min_tau=np.minimum(least, max_tau),
+            max_tau=max_tau,
+            max_draft_tokens=self.max_draft_tokens,
+            batch_size=rows.size if self.lockstep else 1,
+            pass_price_ms=self.ledger.pass_price(self.budget) * self.costs.plain_ms,
+            costs=self.costs,
+        )
+
+    def _change(self, rows: IntArray, **columns: Any) -> None:
+        """Replaces counters of some rows; arrays already shown to a policy stay as they were."""
+        if rows.size < self.capacity:
+            for name, values in columns.items():
+                column = getattr(self._rows, name).copy()
+                column[rows] = values
+                columns[name] = column
+        self._rows = self._rows._replace(**columns)
+
+    def _state_of(self, rows: IntArray) -> State[Any, Any]:
+        if rows.size == self.capacity:
+            return self.state
+        return State(take_rows(self.state.rows, rows), self.state.shared)
+
+    def _checked(self, tau: IntArray, cycle: Cycle) -> IntArray:
+        name = type(self.policy).__name__
+        if not isinstance(tau, np.ndarray) or tau.shape != cycle.max_tau.shape:
+            raise PolicyContractError(
+                f"{name}.decide: tau must be an array of shape {cycle.max_tau.shape}, got "
+                f"{getattr(tau, 'shape', type(tau).__name__)}"
+            )
+        if not np.issubdtype(tau.dtype, np.integer):
+            raise PolicyContractError(
+                f"{name}.decide: tau must be integers, got {tau.dtype}; use cycle.clip(tau)"
+            )
+        if ((tau < cycle.min_tau) | (tau > cycle.max_tau)).any():
+            raise PolicyContractError(
+                f"{name}.decide: tau {tau.tolist()[:8]} outside min_tau "
+                f"{cycle.min_tau.tolist()[:8]}..max_tau {cycle.max_tau.tolist()[:8]}; "
+                "use cycle.clip(tau)"
+            )
+        return tau
+
+    def _grow(self, capacity: int) -> None:
+        more = capacity - self.capacity
+        added = _Rows.empty(more)
+        self._rows = _Rows(*(np.concatenate(pair) for pair in zip(self._rows, added, strict=True)))
+        fresh = self.policy.init(capacity, self._seed).rows
+        kept = np.arange(capacity - more)
+        self.state = State(put_rows(fresh, kept, self.state.rows), self.state.shared)

@@ -1,0 +1,88 @@
+"""Costs from a string or a file: numbers as typed, measured curves as JSON."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adaptive_spec._files import atomic_write
+from adaptive_spec.costs import ConstantCosts, CostModel, MeasuredCosts
+from adaptive_spec.errors import CostsError
+
+_FORMAT = "adaptive-spec.costs"
+_VERSION = 1
+_AXES = ("batch_sizes", "context_tokens", "widths")
+_GRIDS = ("verify_grid_ms", "draft_start_ms", "draft_step_ms")
+
+
+def save_costs(costs: MeasuredCosts, path: str | Path) -> None:
+    """Writes costs as JSON."""
+    data = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "hardware": costs.hardware,
+        "note": costs.note,
+        **{name: list(getattr(costs, name)) for name in _AXES},
+        **{name: getattr(costs, name).tolist() for name in _GRIDS},
+    }
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+
+
+def load_costs(path: str | Path) -> MeasuredCosts:
+    """Reads costs written by ``save_costs`` (``adaptive-spec profile``).
+
+    Raises:
+      CostsError: no such file, not such a file, or values out of range.
+    """
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CostsError(
+            f"costs {str(path)!r}: cannot be read ({error.strerror}); give a file written by "
+            "`adaptive-spec profile`, or numbers as in draft=0.125,verify=0.0"
+        ) from None
+    except ValueError:
+        raise CostsError(f"costs {str(path)!r}: not JSON") from None
+    if not isinstance(data, dict) or data.get("format") != _FORMAT:
+        raise CostsError(f"costs {str(path)!r}: not a file written by `adaptive-spec profile`")
+    if data.get("version") != _VERSION:
+        raise CostsError(
+            f"costs {str(path)!r}: version {data.get('version')}, this release reads {_VERSION}"
+        )
+    try:
+        axes = {name: tuple(int(value) for value in data[name]) for name in _AXES}
+        grids = {name: np.asarray(data[name], dtype=np.float64) for name in _GRIDS}
+    except (KeyError, TypeError, ValueError) as error:
+        raise CostsError(f"costs {str(path)!r}: missing or malformed field ({error})") from None
+    return MeasuredCosts(
+        **axes,
+        **grids,
+        hardware=str(data.get("hardware", "unknown")),
+        note=str(data.get("note", "")),
+    )
+
+
+def parse_costs(text: str) -> CostModel:
+    """Costs from ``"draft=0.125,verify=0.0"`` (plain passes) or from the path of a profile.
+
+    Raises:
+      CostsError: neither a readable profile nor a list of known fields.
+    """
+    if Path(text).suffix == ".json" or "=" not in text:
+        return load_costs(text)
+    values: dict[str, Any] = {}
+    for item in text.split(","):
+        name, _, number = item.partition("=")
+        name = name.strip()
+        if name not in ("draft", "verify", "plain_ms"):
+            raise CostsError(
+                f"costs: unknown field {name!r}; allowed are draft, verify (in plain verifier "
+                "passes) and plain_ms, as in draft=0.125,verify=0.0"
+            )
+        try:
+            values[name] = float(number)
+        except ValueError:
+            raise CostsError(f"costs: {name} = {number!r} is not a number") from None
+    return ConstantCosts(**values)

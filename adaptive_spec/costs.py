@@ -1,0 +1,230 @@
+"""What a cycle costs: time of drafting and of verifying, as functions of tau, batch and context.
+
+Two models: ``ConstantCosts``, two numbers in units of a plain verifier pass, and
+``MeasuredCosts``, curves profiled on a device (``adaptive_spec.cost_files`` reads either).
+All times are milliseconds; where only ratios are known, a plain pass is taken as 1 ms.
+"""
+
+import abc
+import functools
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from adaptive_spec._arrays import FloatArray, IntArray
+from adaptive_spec.errors import CostsError
+
+
+class CostModel(abc.ABC):
+    """Prices cycles. Implementations are immutable."""
+
+    @property
+    @abc.abstractmethod
+    def plain_ms(self) -> float:
+        """Time of a verifier pass over one token of one sequence: the unit of comparison."""
+
+    @abc.abstractmethod
+    def draft_ms(self, tau: IntArray, batch_size: int, context_tokens: IntArray) -> FloatArray:
+        """Time to draft ``tau`` tokens for every row of a batch, elementwise ``[B]``."""
+
+    @abc.abstractmethod
+    def verify_ms(self, tau: IntArray, batch_size: int, context_tokens: IntArray) -> FloatArray:
+        """Time of a verifier pass over ``tau`` + 1 tokens a row, elementwise ``[B]``."""
+
+    @abc.abstractmethod
+    def table(self, max_draft_tokens: int, batch_size: int, context_tokens: IntArray) -> FloatArray:
+        """Time of a whole cycle for tau = 0..``max_draft_tokens``, ``[B or 1, K + 1]``."""
+
+
+@dataclass(frozen=True)
+class ConstantCosts(CostModel):
+    """Costs that grow linearly with tau: a cycle takes ``plain_ms * (1 + tau * (draft + verify))``.
+
+    Attributes:
+      draft: time of one draft step over that of a plain verifier pass (c), >= 0.
+      verify: time of one more verified token over that of a plain verifier pass (v), >= 0.
+      plain_ms: time of a plain verifier pass, > 0.
+    """
+
+    draft: float = 0.125
+    verify: float = 0.0
+    plain_ms: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("draft", "verify"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and 0 <= value <= 1000):
+                raise CostsError(
+                    f"costs: {name} = {value}; allowed are 0 to 1000 plain verifier passes"
+                )
+        if not (math.isfinite(self.plain_ms) and self.plain_ms > 0):
+            raise CostsError(f"costs: plain_ms = {self.plain_ms}; it must be above 0")
+
+    def draft_ms(self, tau: IntArray, batch_size: int, context_tokens: IntArray) -> FloatArray:
+        return tau * (self.draft * self.plain_ms)
+
+    def verify_ms(self, tau: IntArray, batch_size: int, context_tokens: IntArray) -> FloatArray:
+        return self.plain_ms + tau * (self.verify * self.plain_ms)
+
+    def table(self, max_draft_tokens: int, batch_size: int, context_tokens: IntArray) -> FloatArray:
+        return _linear_table(self, max_draft_tokens)
+
+    def __str__(self) -> str:
+        return f"draft={self.draft:g},verify={self.verify:g}"
+
+
+@functools.lru_cache(maxsize=256)
+def _linear_table(costs: ConstantCosts, max_draft_tokens: int) -> FloatArray:
+    tau = np.arange(max_draft_tokens + 1)
+    table: FloatArray = (costs.plain_ms * (1.0 + tau * (costs.draft + costs.verify)))[None, :]
+    table.flags.writeable = False
+    return table
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredCosts(CostModel):
+    """Costs profiled on a device: linear between measured points, monotone in tau.
+
+    Beyond the grid, batch and context continue along the last measured segment; width too.
+
+    Attributes:
+      batch_sizes: ``[b]`` measured batch sizes, increasing, first 1.
+      context_tokens: ``[c]`` measured context lengths, increasing.
+      widths: ``[w]`` measured tokens per row in a verifier pass, increasing, first 1.
+      verify_grid_ms: ``[b, c, w]`` time of a verifier pass.
+      draft_start_ms: ``[b, c]`` what drafting costs before its first token (catching up).
+      draft_step_ms: ``[b, c]`` time of each drafted token.
+      hardware: where it was measured; ``note``: models, dtype, threads.
+    """
+
+    batch_sizes: tuple[int, ...]
+    context_tokens: tuple[int, ...]
+    widths: tuple[int, ...]
+    verify_grid_ms: FloatArray
+    draft_start_ms: FloatArray
+    draft_step_ms: FloatArray
+    hardware: str = "unknown"
+    note: str = ""
+    _planes: dict[tuple[int, int], FloatArray] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    def __post_init__(self) -> None:
+        grid = (len(self.batch_sizes), len(self.context_tokens))
+        shapes = {
+            "verify_grid_ms": (*grid, len(self.widths)),
+            "draft_start_ms": grid,
+            "draft_step_ms": grid,
+        }
+        for name, axis in (
+            ("batch_sizes", self.batch_sizes),
+            ("context_tokens", self.context_tokens),
+            ("widths", self.widths),
+        ):
+            if not axis or any(b <= a for a, b in zip(axis, axis[1:], strict=False)):
+                raise CostsError(f"costs: {name} = {list(axis)}; it must be increasing")
+        if self.batch_sizes[0] != 1 or self.widths[0] != 1:
+            raise CostsError("costs: batch_sizes and widths must start at 1 (plain decoding)")
+        for name, shape in shapes.items():
+            array = getattr(self, name)
+            if array.shape != shape:
+                raise CostsError(f"costs: {name} has shape {array.shape}, expected {shape}")
+            if not np.isfinite(array).all() or (array < 0).any():
+                raise CostsError(f"costs: {name} has values that are negative or not finite")
+        if not (self.verify_grid_ms > 0).all():
+            raise CostsError("costs: verify_grid_ms has a pass that takes no time")
+        if (np.diff(self.verify_grid_ms, axis=-1) < 0).any():
+            raise CostsError("costs: verify_grid_ms falls with the width; fit it monotone")
+
+    @property
+    def plain_ms(self) -> float:
+        return float(self.verify_grid_ms[0, 0, 0])
+
+    def draft_ms(self, tau: IntArray, batch_size: int, context_tokens: IntArray) -> FloatArray:
+        tau = np.asarray(tau)
+        top = int(tau.max(initial=0))
+        return self._pick(self._draft_plane(batch_size, top), tau, context_tokens)
+
+    def verify_ms(self, tau: IntArray, batch_size: int, context_tokens: IntArray) -> FloatArray:
+        tau = np.asarray(tau)
+        top = int(tau.max(initial=0))
+        return self._pick(self._verify_plane(batch_size, top), tau, context_tokens)
+
+    def table(self, max_draft_tokens: int, batch_size: int, context_tokens: IntArray) -> FloatArray:
+        plane = self._plane(batch_size, max_draft_tokens)
+        below, weight = self._context_weight(context_tokens)
+        if plane.shape[0] == 1:
+            return plane
+        mixed: FloatArray = (
+            plane[below] * (1.0 - weight[:, None]) + plane[below + 1] * weight[:, None]
+        )
+        return mixed
+
+    def _plane(self, batch_size: int, top: int) -> FloatArray:
+        """Cycle time by measured context and tau, ``[c, top + 1]``, kept for the next call."""
+        key = (batch_size, top)
+        if key not in self._planes:
+            self._planes[key] = self._draft_plane(batch_size, top) + self._verify_plane(
+                batch_size, top
+            )
+        return self._planes[key]
+
+    def _draft_plane(self, batch_size: int, top: int) -> FloatArray:
+        tau = np.arange(top + 1)
+        start = _along(self.batch_sizes, self.draft_start_ms, batch_size)
+        step = _along(self.batch_sizes, self.draft_step_ms, batch_size)
+        plane: FloatArray = (tau > 0) * start[:, None] + tau * step[:, None]
+        return plane
+
+    def _verify_plane(self, batch_size: int, top: int) -> FloatArray:
+        grid = _along(self.batch_sizes, self.verify_grid_ms, batch_size)  # [c, w]
+        by_width = np.moveaxis(grid, -1, 0)
+        columns = [_along(self.widths, by_width, tau + 1) for tau in range(top + 1)]
+        return np.stack(columns, axis=-1)
+
+    def _context_weight(self, context_tokens: IntArray) -> tuple[IntArray, FloatArray]:
+        """Index of the measured context below, and the share of the one above, ``[B]`` each."""
+        measured = np.asarray(self.context_tokens)
+        if measured.size == 1:
+            return np.zeros_like(context_tokens), np.zeros(context_tokens.shape)
+        below = np.clip(
+            np.searchsorted(measured, context_tokens, side="right") - 1, 0, measured.size - 2
+        )
+        weight = (context_tokens - measured[below]) / (measured[below + 1] - measured[below])
+        return below, np.maximum(weight, 0.0)
+
+    def _pick(self, plane: FloatArray, tau: IntArray, context_tokens: IntArray) -> FloatArray:
+        below, weight = self._context_weight(np.asarray(context_tokens))
+        if plane.shape[0] == 1:
+            return np.asarray(plane[0, tau])
+        picked: FloatArray = plane[below, tau] * (1.0 - weight) + plane[below + 1, tau] * weight
+        return picked
+
+    def __str__(self) -> str:
+        return f"measured on {self.hardware}"
+
+
+def _along(axis: tuple[int, ...], values: FloatArray, at: int) -> FloatArray:
+    """``values`` (first axis measured at ``axis``) interpolated at one point, never below 0.
+
+    Beyond the axis the last segment is continued, but no lower than the last measured value.
+    """
+    if len(axis) == 1:
+        return values[0]
+    i = int(np.clip(np.searchsorted(axis, at, side="right") - 1, 0, len(axis) - 2))
+    share = max((at - axis[i]) / (axis[i + 1] - axis[i]), 0.0)
+    mixed = values[i] * (1.0 - share) + values[i + 1] * share
+    result: FloatArray = np.maximum(mixed, values[i + 1]) if share > 1.0 else mixed
+    return result
+
+
+def cycle_costs(
+    costs: CostModel, tau: npt.NDArray[Any], batch_size: int, context_tokens: IntArray
+) -> FloatArray:
+    """Time of a whole cycle at one tau per row, ``[B]``."""
+    return costs.draft_ms(tau, batch_size, context_tokens) + costs.verify_ms(
+        tau, batch_size, context_tokens
+    )

@@ -1,0 +1,50 @@
+"""The decoding core: speculative decoding of transformers models, driven by a policy.
+
+Needs the extra ``adaptive-spec[hf]`` (torch and transformers). One cycle is
+``DecodingEngine._cycle``; the rest of the package is what that page stands on.
+"""
+
+from adaptive_spec.decoding.drafters import (
+    Draft,
+    Drafter,
+    DraftModelDrafter,
+    PromptLookupDrafter,
+    early_exit_drafter,
+    early_exit_model,
+)
+from adaptive_spec.decoding.engine import DecodingEngine
+from adaptive_spec.decoding.kv_cache import KVCache
+from adaptive_spec.decoding.requests import (
+    Completion,
+    CycleRecord,
+    Event,
+    Finished,
+    FinishReason,
+    Request,
+    TokensEmitted,
+)
+from adaptive_spec.decoding.runner import ModelRunner
+from adaptive_spec.decoding.stopping import StopRules
+from adaptive_spec.decoding.verification import Divergence, explain_divergence
+
+__all__ = [
+    "Completion",
+    "CycleRecord",
+    "DecodingEngine",
+    "Divergence",
+    "Draft",
+    "DraftModelDrafter",
+    "Drafter",
+    "Event",
+    "FinishReason",
+    "Finished",
+    "KVCache",
+    "ModelRunner",
+    "PromptLookupDrafter",
+    "Request",
+    "StopRules",
+    "TokensEmitted",
+    "early_exit_drafter",
+    "early_exit_model",
+    "explain_divergence",
+]

@@ -1,0 +1,100 @@
+"""The interface of a drafter: proposes tokens that the verifier then checks."""
+
+import abc
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
+from adaptive_spec.policy import DraftSignals
+from adaptive_spec.traces.records import Drafting
+
+KeepDrafting: TypeAlias = Callable[[int, DraftSignals], BoolArray]
+"""Called with depth and signals ``[B, depth]``; tells which rows draft on, ``[B]``."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """Proposals for a batch.
+
+    Attributes:
+      token_ids: ``[B]`` lists, each at most tau long.
+      signals: ``[B, depth]``, NaN beyond a row's proposals; None where not asked for.
+    """
+
+    token_ids: list[list[int]]
+    signals: DraftSignals | None = None
+
+    @property
+    def num_tokens(self) -> IntArray:
+        """``[B]`` tokens proposed."""
+        return np.array([len(tokens) for tokens in self.token_ids], np.int64)
+
+    @staticmethod
+    def none(batch_size: int) -> "Draft":
+        """No proposal for any row."""
+        return Draft([[] for _ in range(batch_size)])
+
+
+class Drafter(abc.ABC):
+    """Proposes tokens for rows, each of which follows one sequence.
+
+    Attributes:
+      spec: text that builds the drafter again.
+      drafting: "token" for one that proposes token by token from the text and its own proposals,
+        "block" for one whose proposal depends on where it started.
+      context_limit: most tokens, prompt included, that a row may hold; None for no limit.
+      signals: names of the signals that it gives, out of those of ``DraftSignals``.
+    """
+
+    spec: str
+    drafting: Drafting
+    context_limit: int | None
+    signals: tuple[str, ...]
+
+    @abc.abstractmethod
+    def begin(self, row: int, prompt_ids: Sequence[int]) -> None:
+        """Prepares a free row for a sequence that begins with this prompt."""
+
+    @abc.abstractmethod
+    def propose(
+        self,
+        rows: Sequence[int],
+        texts: Sequence[Sequence[int]],
+        tau: IntArray,
+        *,
+        keep_drafting: KeepDrafting | None = None,
+        want_signals: bool = False,
+    ) -> Draft:
+        """Proposes tokens to follow each text.
+
+        Args:
+          rows: ``[B]`` distinct, ascending.
+          texts: ``[B]`` prompt and verified output so far; extends what the row was shown before.
+          tau: ``[B]`` most tokens to propose, >= 0; rows with 0 are left alone.
+          keep_drafting: asked after 1, 2... tokens which rows draft on; None to draft tau tokens.
+          want_signals: whether to return signals.
+
+        Raises:
+          NumericsError: logits that are not numbers.
+        """
+
+    @abc.abstractmethod
+    def end(self, row: int) -> None:
+        """Frees a row; harmless where it was never begun."""
+
+
+def empty_signals(batch_size: int, depth: int) -> DraftSignals:
+    """Signals ``[batch_size, depth]`` of which nothing is known yet."""
+
+    def unknown() -> FloatArray:
+        return np.full((batch_size, depth), np.nan)
+
+    return DraftSignals(unknown(), unknown(), unknown(), unknown())
+
+
+def first_columns(signals: DraftSignals, depth: int) -> DraftSignals:
+    """Signals of the first ``depth`` tokens."""
+    return DraftSignals(*(array[:, :depth] for array in signals))

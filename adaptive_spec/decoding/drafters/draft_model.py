@@ -1,0 +1,173 @@
+"""An independent draft model: greedy, token by token, with a KV cache of its own."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from adaptive_spec._arrays import IntArray
+from adaptive_spec.decoding import transfer
+from adaptive_spec.decoding.drafters.base import (
+    Draft,
+    Drafter,
+    KeepDrafting,
+    empty_signals,
+    first_columns,
+)
+from adaptive_spec.decoding.runner import ModelRunner
+from adaptive_spec.decoding.verification import greedy_tokens
+from adaptive_spec.errors import NumericsError
+from adaptive_spec.policy import DraftSignals
+
+
+class DraftModelDrafter(Drafter):
+    """Drafts the argmax of a smaller model.
+
+    Before it drafts, one pass feeds every verified token that its cache lacks: the last one always,
+    the bonus token after full acceptance, all of a stretch that was decoded without drafting.
+    """
+
+    drafting = "token"
+    signals = ("top1_probability", "entropy", "margin")
+
+    def __init__(self, runner: ModelRunner, spec: str, *, vocab_size: int | None = None) -> None:
+        """Sets up a drafter with free rows.
+
+        Args:
+          runner: the draft model; its slots are the rows.
+          spec: text that builds the drafter again.
+          vocab_size: tokens shared with the verifier; logits beyond them are not looked at. None
+            where both models' vocabularies are of one size.
+        """
+        self.spec = spec
+        self.runner = runner
+        self.context_limit: int | None = runner.context_limit
+        self.vocab_size = vocab_size or runner.vocab_size
+        self._cached: dict[int, list[int]] = {}  # row -> tokens in its cache
+        self._verified: dict[int, int] = {}  # row -> how many of them are known to be verified
+
+    def begin(self, row: int, prompt_ids: Sequence[int]) -> None:
+        self.runner.reset(row)
+        self._cached[row] = list(prompt_ids[:-1])
+        self._verified[row] = len(prompt_ids) - 1
+        self.runner.prefill(row, self._cached[row])
+
+    def end(self, row: int) -> None:
+        if self._cached.pop(row, None) is not None:
+            self.runner.reset(row)
+
+    def propose(
+        self,
+        rows: Sequence[int],
+        texts: Sequence[Sequence[int]],
+        tau: IntArray,
+        *,
+        keep_drafting: KeepDrafting | None = None,
+        want_signals: bool = False,
+    ) -> Draft:
+        depth = int(tau.max(initial=0))
+        wants = want_signals or keep_drafting is not None
+        proposals = _Proposals(len(rows), depth, empty_signals(len(rows), depth) if wants else None)
+        active = np.flatnonzero(tau > 0)
+        if active.size == 0:
+            return proposals.read()
+        slots = np.asarray(rows, np.int64)
+        missing = [self._roll_back(rows[i], texts[i]) for i in active.tolist()]
+        logits = self.runner.append(slots[active].tolist(), missing, last_only=True)
+        for step in range(1, depth + 1):
+            tokens, column = self._choose(logits[:, 0], with_signals=wants)
+            proposals.add(active, column)
+            going_on = tau[active] > step
+            if keep_drafting is not None and going_on.any():
+                signals = proposals.read().signals
+                assert signals is not None
+                going_on &= keep_drafting(step, first_columns(signals, step))[active]
+            if not going_on.any():
+                break
+            if not going_on.all():
+                index = transfer.to_device(np.flatnonzero(going_on).tolist(), tokens.device)
+                tokens, active = tokens.index_select(0, index), active[going_on]
+            logits = self.runner.step(slots[active].tolist(), tokens)
+        draft = proposals.read()
+        for row, proposal in zip(rows, draft.token_ids, strict=True):
+            if proposal:
+                self._cached[row].extend(proposal[:-1])  # the last one was never fed
+        return draft
+
+    def _roll_back(self, row: int, text: Sequence[int]) -> list[int]:
+        """Drops what the cache holds beyond the verified text; returns what it lacks of it."""
+        cached, agreed = self._cached[row], self._verified[row]
+        most = min(len(cached), len(text) - 1)  # the last token is fed for its logits
+        while agreed < most and cached[agreed] == text[agreed]:
+            agreed += 1
+        missing = list(text[agreed:])
+        self.runner.truncate([row], [agreed])
+        self._cached[row][agreed:] = missing
+        self._verified[row] = agreed
+        return missing
+
+    @torch.inference_mode()
+    def _choose(
+        self, logits: torch.Tensor, *, with_signals: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Next token of each row ``[b]``, and what is to be read back: ``[b]`` or ``[b, 4]``."""
+        logits = logits[:, : self.vocab_size]
+        tokens = greedy_tokens(logits)
+        fed = tokens.clamp(min=0)  # -1 marks broken logits until the host sees it
+        if not with_signals:
+            return fed, tokens
+        # Tokens travel as floats, exactly: no vocabulary comes near 2**24.
+        return fed, torch.cat([tokens[:, None].float(), token_signals(logits, fed)], dim=-1)
+
+
+def token_signals(logits: torch.Tensor, token_ids: torch.Tensor) -> torch.Tensor:
+    """Top-1 probability, entropy (nats) and margin of choices, ``[b, V], [b] -> [b, 3]``."""
+    probabilities = logits.float().softmax(-1)
+    top = logits.float().topk(2, dim=-1).values
+    parts = (
+        probabilities.gather(-1, token_ids[:, None])[:, 0],
+        torch.special.entr(probabilities).sum(-1),
+        top[:, 0] - top[:, 1],
+    )
+    return torch.stack(parts, dim=-1)
+
+
+class _Proposals:
+    """Tokens drafted so far, left on the device until they are read back, all at once."""
+
+    def __init__(self, batch_size: int, depth: int, signals: DraftSignals | None) -> None:
+        self._token_ids: list[list[int]] = [[] for _ in range(batch_size)]
+        self._signals = signals
+        self._unread: list[tuple[IntArray, torch.Tensor]] = []
+        self._depth = 0
+
+    def add(self, rows: IntArray, column: torch.Tensor) -> None:
+        """The next token (and signals) of these rows, ``[b]`` or ``[b, 4]``."""
+        self._unread.append((rows, column))
+
+    def read(self) -> Draft:
+        """Everything drafted so far."""
+        if self._unread:
+            values = transfer.to_host(torch.cat([column for _, column in self._unread]))
+            sizes = np.cumsum([rows.size for rows, _ in self._unread])
+            parts = np.split(values.reshape(values.shape[0], -1), sizes[:-1])
+            for (rows, _), part in zip(self._unread, parts, strict=True):
+                self._put(rows, part)
+            self._unread.clear()
+        return Draft(self._token_ids, self._signals)
+
+    def _put(self, rows: IntArray, part: npt.NDArray[Any]) -> None:
+        if (part[:, 0] < 0).any():
+            raise NumericsError(
+                "the draft model's logits are not finite; a lower-precision dtype may have "
+                "overflowed: load the model in float32 or bfloat16"
+            )
+        for i, token in zip(rows.tolist(), part[:, 0].tolist(), strict=True):
+            self._token_ids[i].append(int(token))
+        if self._signals is not None:
+            self._signals.top1_probability[rows, self._depth] = part[:, 1]
+            self._signals.entropy[rows, self._depth] = part[:, 2]
+            self._signals.margin[rows, self._depth] = part[:, 3]
+        self._depth += 1

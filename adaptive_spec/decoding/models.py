@@ -1,0 +1,241 @@
+"""Models, tokenizers and drafters by name, ready for the decoding core."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+
+from adaptive_spec._specs import build, split_spec, unknown_name
+from adaptive_spec.decoding.builtin import BUILTIN, builtin_model_dir
+from adaptive_spec.decoding.drafters.base import Drafter
+from adaptive_spec.decoding.drafters.draft_model import DraftModelDrafter
+from adaptive_spec.decoding.drafters.early_exit import early_exit_drafter, early_exit_model
+from adaptive_spec.decoding.drafters.prompt_lookup import PromptLookupDrafter
+from adaptive_spec.decoding.runner import ModelRunner
+from adaptive_spec.errors import (
+    ConfigError,
+    DrafterSpecError,
+    ModelLoadError,
+    PromptError,
+    VocabularyMismatchError,
+)
+
+__all__ = [
+    "BUILTIN",
+    "DRAFTERS",
+    "EarlyExitSpec",
+    "LookupSpec",
+    "MakeDrafter",
+    "Verifier",
+    "builtin_model_dir",
+    "load_drafter",
+    "load_verifier",
+]
+
+MakeDrafter: TypeAlias = Callable[[int], Drafter | None]
+"""Makes a drafter with so many rows."""
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class LookupSpec:
+    """Prompt lookup: copies what followed the longest recent n-gram the last time.
+
+    Attributes:
+      max_ngram, min_ngram: longest and shortest match, in tokens.
+    """
+
+    max_ngram: int = 7
+    min_ngram: int = 1
+
+
+@dataclass(frozen=True)
+class EarlyExitSpec:
+    """Early exit: the verifier's own first layers.
+
+    Attributes:
+      layers: layers to run, 1 to one fewer than the verifier has.
+    """
+
+    layers: int = 10
+
+
+DRAFTERS: dict[str, type[Any]] = {"lookup": LookupSpec, "early-exit": EarlyExitSpec}
+
+
+@dataclass(frozen=True)
+class Verifier:
+    """A verifier and its tokenizer.
+
+    Attributes:
+      name: as asked for; ``model``: transformers model; ``tokenizer``: its tokenizer.
+      eos_token_ids: tokens that end a sequence.
+    """
+
+    name: str
+    model: Any
+    tokenizer: Any
+    eos_token_ids: tuple[int, ...]
+
+    @property
+    def numerics(self) -> str:
+        """dtype, device and attention: outputs are the same only where these are."""
+        dtype = str(self.model.dtype).removeprefix("torch.")
+        attention = self.model.config._attn_implementation
+        return f"{dtype}, {self.model.device.type}, {attention}"
+
+    def encode(self, prompt: str, *, chat_template: bool = True) -> list[int]:
+        """Tokens of a prompt, as one user message in the chat template or as plain text.
+
+        Raises:
+          ConfigError: the tokenizer has no chat template.
+          PromptError: the prompt has no tokens.
+        """
+        if not chat_template:
+            ids = self.tokenizer(prompt)["input_ids"]
+        elif self.tokenizer.chat_template is None:
+            raise ConfigError(
+                f"{self.name}: its tokenizer has no chat template; use --no-chat-template"
+            )
+        else:
+            message = [{"role": "user", "content": prompt}]
+            ids = self.tokenizer.apply_chat_template(
+                message, add_generation_prompt=True, return_dict=True
+            )["input_ids"]
+        if not ids:
+            raise PromptError(f"prompt {prompt!r}: it has no tokens")
+        return list(ids)
+
+    def decode(self, token_ids: list[int] | tuple[int, ...]) -> str:
+        """Text of output tokens, without special tokens."""
+        text: str = self.tokenizer.decode(list(token_ids), skip_special_tokens=True)
+        return text
+
+
+def load_verifier(
+    name: str = BUILTIN, *, dtype: str = "float32", device: str | None = None
+) -> Verifier:
+    """Loads a verifier and its tokenizer.
+
+    Args:
+      name: "builtin", a local folder, or an id on the Hugging Face hub.
+      dtype: float32, bfloat16 or float16. Outputs are exactly those of plain decoding in float32.
+      device: torch device; None for the first CUDA device if there is one, else the CPU.
+
+    Raises:
+      ModelLoadError: not found, cannot be loaded, or cannot be driven by the decoding core.
+    """
+    path = str(builtin_model_dir()) if name == BUILTIN else name
+    model = _load_model(path, name, dtype, device)
+    ModelRunner.check(model)
+    tokenizer = _load_tokenizer(path)
+    if tokenizer is None:
+        raise ModelLoadError(f"{name}: no tokenizer there; save it beside the weights")
+    return Verifier(name, model, tokenizer, _eos_token_ids(model, tokenizer))
+
+
+def load_drafter(spec: str, verifier: Verifier) -> MakeDrafter:
+    """Loads what a drafter needs, once.
+
+    Args:
+      spec: "lookup", "early-exit:layers=10" (see ``DRAFTERS``), "none", or a local folder or hub
+        id of a smaller model with the verifier's vocabulary.
+      verifier: the verifier.
+
+    Returns:
+      A function that makes drafters with so many rows (None for "none"), which share the weights.
+
+    Raises:
+      DrafterSpecError: unknown name or field, or a value out of range.
+      VocabularyMismatchError: a model whose tokens are not the verifier's.
+      ModelLoadError: as ``load_verifier``.
+    """
+    if spec == "none":
+        return lambda slots: None
+    if Path(spec).is_dir() or (spec.count("/") == 1 and ":" not in spec):
+        return _model_drafter(spec, verifier)
+    name, fields = split_spec(spec, DrafterSpecError)
+    if name not in DRAFTERS:
+        raise DrafterSpecError(
+            unknown_name("drafter", name, [*DRAFTERS, "none"])
+            + "; or give the folder or hub id of a model"
+        )
+    parsed = build(DRAFTERS[name], name, fields, DrafterSpecError)
+    if isinstance(parsed, LookupSpec):
+        PromptLookupDrafter(parsed.max_ngram, parsed.min_ngram)  # refuses wrong values now
+        return lambda slots: PromptLookupDrafter(parsed.max_ngram, parsed.min_ngram)
+    early_exit_model(verifier.model, parsed.layers)
+    return lambda slots: early_exit_drafter(verifier.model, parsed.layers, slots=slots)
+
+
+def _model_drafter(name: str, verifier: Verifier) -> MakeDrafter:
+    dtype = str(verifier.model.dtype).removeprefix("torch.")
+    model = _load_model(name, name, dtype, str(verifier.model.device))
+    shared = _require_shared_vocabulary(name, model, _load_tokenizer(name), verifier)
+    ModelRunner.check(model)
+    return lambda slots: DraftModelDrafter(
+        ModelRunner(model, slots=slots), name, vocab_size=shared
+    )
+
+
+def _require_shared_vocabulary(name: str, model: Any, tokenizer: Any, verifier: Verifier) -> int:
+    """The number of tokens both models know; logits may be padded beyond it."""
+    ours, theirs = verifier.model.config.vocab_size, model.config.vocab_size
+    fix = "choose a drafter with the verifier's tokenizer, or --drafter lookup"
+    if tokenizer is not None:
+        here, there = verifier.tokenizer.get_vocab(), tokenizer.get_vocab()
+        if here != there:
+            same = sum(1 for token, index in there.items() if here.get(token) == index)
+            raise VocabularyMismatchError(
+                f"drafter {name} and verifier {verifier.name} have different vocabularies "
+                f"({len(there)} and {len(here)} tokens, {same} in common); {fix}"
+            )
+    elif ours != theirs:
+        raise VocabularyMismatchError(
+            f"drafter {name} has {theirs} tokens and verifier {verifier.name} has {ours}; {fix}"
+        )
+    return int(min(ours, theirs))
+
+
+def _load_model(path: str, name: str, dtype: str, device: str | None) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    if dtype not in DTYPES:
+        raise ConfigError(f"dtype = {dtype!r}; allowed are {', '.join(DTYPES)}")
+    try:
+        target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        model = AutoModelForCausalLM.from_pretrained(
+            path, dtype=DTYPES[dtype], attn_implementation="sdpa"
+        )
+        return model.to(target).eval()
+    except Exception as error:
+        raise ModelLoadError(f"model {name!r} cannot be loaded: {_one_line(error)}") from error
+
+
+def _load_tokenizer(path: str) -> Any:
+    """The tokenizer saved with a model; None where there is none."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(path)
+    except Exception:  # transformers raises many kinds, and none says "there is none"
+        return None
+
+
+def _eos_token_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
+    found = getattr(model.generation_config, "eos_token_id", None)
+    if found is None:
+        found = model.config.eos_token_id
+    if found is None:
+        found = tokenizer.eos_token_id
+    if found is None:
+        return ()
+    return tuple(found) if isinstance(found, list | tuple) else (int(found),)
+
+
+def _one_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

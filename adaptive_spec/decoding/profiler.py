@@ -1,0 +1,167 @@
+"""Profiling what a cycle costs on this machine, as curves for the cost model.
+
+A verifier pass is timed over block size, context and batch; drafting is timed at two lengths, which
+gives what it costs to begin and what each token adds. Measurements are interleaved in shuffled order
+and the median taken, so that a slow spell of the machine falls on all of them alike; the curve over
+the block size is then fitted monotone (isotonic regression: Barlow et al. 1972).
+"""
+
+import itertools
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.optimize import isotonic_regression
+
+from adaptive_spec.costs import MeasuredCosts
+from adaptive_spec.decoding.drafters.base import Drafter
+from adaptive_spec.decoding.runner import ModelRunner
+from adaptive_spec.errors import ConfigError
+
+WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 16, 17, 24, 33)
+CONTEXTS = (64, 512)
+BATCH_SIZES = (1, 4)
+
+_SHORT_DRAFT, _LONG_DRAFT = 1, 5
+
+
+def profile_costs(
+    model: Any,
+    make_drafter: Callable[[int], Drafter | None],
+    *,
+    batch_sizes: Sequence[int] = BATCH_SIZES,
+    contexts: Sequence[int] = CONTEXTS,
+    widths: Sequence[int] = WIDTHS,
+    repeats: int = 3,
+    generator: np.random.Generator,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> MeasuredCosts:
+    """Measures a verifier and its drafter.
+
+    Args:
+      model: the verifier, a transformers causal language model.
+      make_drafter: gives a drafter with so many rows, or None for no drafting.
+      batch_sizes: sequences per pass; 1 is always among them.
+      contexts: tokens before the block.
+      widths: tokens of the block; 1 is always among them.
+      repeats: measurements of each point, >= 1.
+      generator: makes up the texts and the order.
+      on_progress: called with measurements done and wanted.
+
+    Raises:
+      ConfigError: values below 1, or a context and block longer than the model allows.
+    """
+    batches, lengths, blocks = (_axis(values) for values in (batch_sizes, contexts, widths))
+    batches, blocks = _axis((1, *batches)), _axis((1, *blocks))
+    room = ModelRunner(model).context_limit
+    if repeats < 1 or lengths[-1] + blocks[-1] + _LONG_DRAFT > room:
+        raise ConfigError(
+            f"profile: repeats = {repeats}, context {lengths[-1]} + block {blocks[-1]}; repeats "
+            f"must be at least 1 and the model's context is {room}"
+        )
+    verify = np.zeros((len(batches), len(lengths), len(blocks)))
+    start, step = np.zeros(verify.shape[:2]), np.zeros(verify.shape[:2])
+    total, done = len(batches) * repeats * len(lengths) * (len(blocks) + 2), 0
+    for b, batch in enumerate(batches):
+        bench = _Bench(model, make_drafter(batch), batch, lengths[-1], generator)
+        points = list(itertools.product(range(len(lengths)), (*blocks, -_SHORT_DRAFT, -_LONG_DRAFT)))
+        times: dict[tuple[int, int], list[float]] = {point: [] for point in points}
+        for _ in range(repeats):
+            for i in generator.permutation(len(points)):
+                point = points[i]
+                times[point].append(bench.time_ms(lengths[point[0]], point[1]))
+                done += 1
+                if on_progress is not None:
+                    on_progress(done, total)
+        middle = {point: statistics.median(values) for point, values in times.items()}
+        for c in range(len(lengths)):
+            curve = np.array([middle[c, width] for width in blocks])
+            verify[b, c] = isotonic_regression(curve).x
+            short, long = middle[c, -_SHORT_DRAFT], middle[c, -_LONG_DRAFT]
+            step[b, c] = max(long - short, 0.0) / (_LONG_DRAFT - _SHORT_DRAFT)
+            start[b, c] = max(short - step[b, c] * _SHORT_DRAFT, 0.0)
+    dtype = str(model.dtype).removeprefix("torch.")
+    note = f"{type(model).__name__}, {dtype}, {torch.get_num_threads()} threads"
+    return MeasuredCosts(
+        batches, lengths, blocks, verify, start, step, hardware=hardware_name(model), note=note
+    )
+
+
+class _Bench:
+    """One batch size: rows filled with made-up text, ready to be timed at any context."""
+
+    def __init__(
+        self,
+        model: Any,
+        drafter: Drafter | None,
+        batch_size: int,
+        longest: int,
+        generator: np.random.Generator,
+    ) -> None:
+        self._runner = ModelRunner(model, slots=batch_size, capacity_tokens=longest + 64)
+        self._drafter = drafter
+        self._rows = list(range(batch_size))
+        size = (batch_size, longest + 1)
+        self._texts = generator.integers(0, self._runner.vocab_size, size).tolist()
+        self._device = torch.device(self._runner.device)
+
+    def time_ms(self, context: int, what: int) -> float:
+        """Time of a pass over ``what`` tokens a row, or of drafting ``-what`` tokens if negative."""
+        if what > 0:
+            return self._pass_ms(context, what)
+        return 0.0 if self._drafter is None else self._draft_ms(self._drafter, context, -what)
+
+    def _pass_ms(self, context: int, width: int) -> float:
+        for row in self._rows:
+            held = self._runner.length(row)
+            if held < context:
+                self._runner.prefill(row, self._texts[row][held:context])
+        self._runner.truncate(self._rows, [context] * len(self._rows))
+        block = [self._texts[row][:width] for row in self._rows]
+        began = self._now()
+        self._runner.append(self._rows, block)
+        return (self._now() - began) * 1e3
+
+    def _draft_ms(self, drafter: Drafter, context: int, tau: int) -> float:
+        texts = [text[:context] for text in self._texts]
+        for row, text in zip(self._rows, texts, strict=True):
+            drafter.begin(row, text)
+        # One draft first, so that what is timed begins as in the middle of a request.
+        drafter.propose(self._rows, texts, np.ones(len(self._rows), np.int64))
+        began = self._now()
+        drafter.propose(self._rows, texts, np.full(len(self._rows), tau, np.int64))
+        elapsed = (self._now() - began) * 1e3
+        for row in self._rows:
+            drafter.end(row)
+        return elapsed
+
+    def _now(self) -> float:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter()
+
+
+def hardware_name(model: Any) -> str:
+    """The device's name: the GPU's, or the processor's with its cores."""
+    if model.device.type == "cuda":
+        return torch.cuda.get_device_name(model.device)
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                name = line.partition(":")[2].strip()
+                break
+    return f"{name}, {torch.get_num_threads()} threads"
+
+
+def _axis(values: Sequence[int]) -> tuple[int, ...]:
+    axis = tuple(sorted(set(values)))
+    if not axis or axis[0] < 1:
+        raise ConfigError(f"profile: {list(values)}; sizes must be at least 1")
+    return axis

@@ -1,0 +1,165 @@
+"""Recording an exact trace: what a drafter would have said along the verifier's own output.
+
+The output does not depend on tau, so one look at each position is enough (docs/exactness.md):
+
+- a drafter that goes token by token is run over the finished text in one pass, which gives its
+  choice and signals everywhere; what it says after a wrong choice depends only on where that was,
+  so one rollout per disagreement completes the trace;
+- prompt lookup is asked at every position.
+"""
+
+import numpy as np
+import torch
+
+from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
+from adaptive_spec.decoding import transfer
+from adaptive_spec.decoding.drafters.base import Drafter
+from adaptive_spec.decoding.drafters.draft_model import DraftModelDrafter, token_signals
+from adaptive_spec.decoding.drafters.prompt_lookup import PromptLookupDrafter, matches, run_length
+from adaptive_spec.decoding.requests import Completion, Request
+from adaptive_spec.decoding.runner import ModelRunner
+from adaptive_spec.decoding.verification import greedy_tokens
+from adaptive_spec.errors import ConfigError, NumericsError
+from adaptive_spec.traces.records import SequenceTrace, SignalTrace, run_lengths_of
+
+_ROLLOUTS_AT_ONCE = 16
+
+
+class Recorder:
+    """Turns completions into sequence traces, for one drafter."""
+
+    def __init__(
+        self,
+        drafter: Drafter,
+        context_limit: int,
+        *,
+        max_draft_tokens: int = 10,
+        signals: bool = True,
+    ) -> None:
+        """Sets up a recorder.
+
+        Args:
+          drafter: whose proposals are recorded; not used for decoding meanwhile.
+          context_limit: the verifier's, in tokens.
+          max_draft_tokens: largest tau for which signals are kept; run lengths serve any tau.
+          signals: record signals too, for policies that look inside the draft.
+
+        Raises:
+          ConfigError: a drafter of a kind that cannot be recorded.
+        """
+        if not isinstance(drafter, DraftModelDrafter | PromptLookupDrafter):
+            raise ConfigError(f"record: drafters of type {type(drafter).__name__} are not known")
+        self._drafter = drafter
+        self._context_limit = context_limit
+        self._depth = max(max_draft_tokens - 1, 0)
+        self._signals = signals
+        self._runner: ModelRunner | None = None
+        if isinstance(drafter, DraftModelDrafter):
+            self._runner = ModelRunner(drafter.runner.model, slots=1 + _ROLLOUTS_AT_ONCE)
+
+    def record(self, request: Request, completion: Completion) -> SequenceTrace:
+        """The trace of a finished request, decoded by any policy.
+
+        Raises:
+          NumericsError: the drafter's logits are not finite.
+        """
+        prompt, output = list(request.prompt_ids), list(completion.token_ids)
+        limit = min(request.max_new_tokens, self._context_limit - len(prompt))
+        draftable = None
+        if self._drafter.context_limit is not None:
+            draftable = max(self._drafter.context_limit - len(prompt), 0)
+        if isinstance(self._drafter, PromptLookupDrafter):
+            runs, proposes, signals = self._lookup(self._drafter, prompt, output)
+        else:
+            runs, signals = self._draft_model(self._drafter, prompt, output, draftable)
+            proposes = np.ones(len(output), np.bool_)
+        return SequenceTrace(
+            id=request.id,
+            category=request.category,
+            prompt_tokens=len(prompt),
+            run_lengths=runs,
+            proposes=proposes,
+            limit_tokens=limit,
+            draftable_tokens=draftable,
+            finish_reason=completion.finish_reason,
+            signals=signals if self._signals else {},
+            prompt_ids=np.asarray(prompt, np.int64),
+            output_ids=np.asarray(output, np.int64),
+        )
+
+    def _lookup(
+        self, drafter: PromptLookupDrafter, prompt: list[int], output: list[int]
+    ) -> tuple[IntArray, BoolArray, dict[str, SignalTrace]]:
+        text = prompt + output
+        found = list(matches(text, len(prompt), drafter.max_ngram, drafter.min_ngram))
+        runs = [
+            0 if match is None else run_length(text, len(prompt) + p, match.source)
+            for p, match in enumerate(found[:-1])
+        ]
+        length = np.array([np.nan if match is None else match.length for match in found])
+        later = np.repeat(length[:, None], self._depth, axis=1)
+        proposes = np.array([match is not None for match in found[:-1]])
+        return np.array(runs, np.int64), proposes, {"match_length": SignalTrace(length, later)}
+
+    @torch.inference_mode()
+    def _draft_model(
+        self, drafter: DraftModelDrafter, prompt: list[int], output: list[int], draftable: int | None
+    ) -> tuple[IntArray, dict[str, SignalTrace]]:
+        runner = self._runner
+        assert runner is not None
+        # Beyond the drafter's context nothing is ever drafted, so nothing needs to be known.
+        known = len(output) if draftable is None else min(len(output), draftable)
+        agreement = np.zeros(len(output), np.bool_)
+        first = np.full((len(output) + 1, 3), np.nan)
+        later = np.full((len(output) + 1, self._depth, 3), np.nan)
+        if known > 0 and len(prompt) + known <= runner.context_limit:
+            text = prompt + output[:known]
+            runner.reset(0)
+            runner.prefill(0, text[: len(prompt) - 1])
+            logits = runner.append([0], [text[len(prompt) - 1 :]])[0]  # [known + 1, V]
+            logits = logits[:, : drafter.vocab_size]
+            chosen = greedy_tokens(logits)
+            seen = token_signals(logits, chosen.clamp(min=0))
+            choices = _read(chosen)
+            agreement[:known] = choices[:known] == output[:known]
+            first[: known + 1] = transfer.to_host(seen)
+            if self._signals and self._depth:
+                wrong = [*np.flatnonzero(~agreement[:known]).tolist(), known]
+                for begin in range(0, len(wrong), _ROLLOUTS_AT_ONCE):
+                    some = wrong[begin : begin + _ROLLOUTS_AT_ONCE]
+                    later[some] = self._roll_out(drafter, len(prompt), some, choices[some])
+        names = ("top1_probability", "entropy", "margin")
+        signals = {
+            name: SignalTrace(first[:, i], later[:, :, i]) for i, name in enumerate(names)
+        }
+        return run_lengths_of(agreement), signals
+
+    def _roll_out(
+        self, drafter: DraftModelDrafter, prompt_tokens: int, positions: list[int], wrong: IntArray
+    ) -> FloatArray:
+        """Signals of drafting on after a wrong token at each position, ``[n, depth, 3]``."""
+        runner = self._runner
+        assert runner is not None
+        rows = list(range(1, 1 + len(positions)))
+        runner.cache.fork(0, rows)
+        runner.truncate(rows, [prompt_tokens + position for position in positions])
+        room = runner.context_limit - max(prompt_tokens + position for position in positions)
+        steps = min(self._depth, max(room, 0))
+        tokens = transfer.to_device(wrong.tolist(), runner.device)
+        columns = []
+        for _ in range(steps):
+            logits = runner.step(rows, tokens)[:, 0, : drafter.vocab_size]
+            tokens = greedy_tokens(logits).clamp(min=0)
+            columns.append(token_signals(logits, tokens))
+        result = np.full((len(positions), self._depth, 3), np.nan)
+        if columns:
+            result[:, :steps] = transfer.to_host(torch.stack(columns, dim=1))
+        runner.truncate(rows, [0] * len(rows))
+        return result
+
+
+def _read(chosen: torch.Tensor) -> IntArray:
+    choices: IntArray = transfer.to_host(chosen)
+    if (choices < 0).any():
+        raise NumericsError("the draft model's logits are not finite; load it in float32")
+    return choices

@@ -1,0 +1,130 @@
+"""What goes into the decoding engine, and what comes out of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from adaptive_spec.errors import PromptError
+from adaptive_spec.policy import DraftSignals
+
+FinishReason: TypeAlias = Literal["eos", "stop", "length", "budget"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One prompt to continue.
+
+    Attributes:
+      id: unique among the requests of a run.
+      prompt_ids: the prompt's tokens, at least one.
+      max_new_tokens: most tokens to emit, >= 1.
+      category: free label.
+    """
+
+    id: str
+    prompt_ids: Sequence[int]
+    max_new_tokens: int
+    category: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.prompt_ids) == 0:
+            raise PromptError(f"request {self.id!r}: the prompt has no tokens; give at least one")
+        if self.max_new_tokens < 1:
+            raise PromptError(
+                f"request {self.id!r}: max_new_tokens = {self.max_new_tokens}; must be at least 1"
+            )
+
+
+@dataclass(frozen=True)
+class CycleRecord:
+    """One cycle of one sequence.
+
+    Attributes:
+      position: output position at which the cycle began.
+      tau: tokens that the policy asked for.
+      num_draft_tokens: tokens drafted and verified, <= ``tau``.
+      num_accepted_tokens: of these, emitted; ``num_emitted_tokens``: emitted in all.
+      agreement: ``[num_emitted_tokens]`` 1 where the drafter proposed the token emitted, 0 where it
+        proposed another, -1 where drafting did not show it.
+      signals: ``[num_draft_tokens]`` arrays; None where not recorded.
+      draft_ms, verify_ms: measured times of the batch's cycle.
+      context_tokens: prompt and output tokens before the cycle.
+      batch_size: sequences that shared the pass.
+    """
+
+    position: int
+    tau: int
+    num_draft_tokens: int
+    num_accepted_tokens: int
+    num_emitted_tokens: int
+    agreement: tuple[int, ...]
+    signals: DraftSignals | None
+    draft_ms: float
+    verify_ms: float
+    context_tokens: int
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One finished request.
+
+    Attributes:
+      id, category, prompt_tokens: of the request.
+      token_ids: the output; a stop token is its last.
+      finish_reason: "eos" (stop token), "stop" (stop string), "length" (``max_new_tokens`` or the
+        context's end) or "budget" (its verifier passes were spent).
+      cycles: every cycle, in order.
+      prefill_ms: time of reading the prompt, verifier and drafter.
+    """
+
+    id: str
+    category: str
+    prompt_tokens: int
+    token_ids: tuple[int, ...]
+    finish_reason: FinishReason
+    cycles: tuple[CycleRecord, ...]
+    prefill_ms: float
+
+    @property
+    def decode_ms(self) -> float:
+        """Time of all its cycles."""
+        return sum(cycle.draft_ms + cycle.verify_ms for cycle in self.cycles)
+
+    @property
+    def num_draft_tokens(self) -> int:
+        """Tokens drafted in all its cycles."""
+        return sum(cycle.num_draft_tokens for cycle in self.cycles)
+
+    @property
+    def num_accepted_tokens(self) -> int:
+        """Drafted tokens that were emitted."""
+        return sum(cycle.num_accepted_tokens for cycle in self.cycles)
+
+
+@dataclass(frozen=True)
+class TokensEmitted:
+    """Tokens of one sequence, as soon as a cycle verified them.
+
+    Attributes:
+      id: of the request.
+      token_ids: the new tokens; the first ``num_accepted`` were drafted.
+      num_accepted: drafted tokens among them.
+      tau: tokens that the policy asked for; ``num_draft_tokens``: tokens drafted.
+    """
+
+    id: str
+    token_ids: tuple[int, ...]
+    num_accepted: int
+    tau: int
+    num_draft_tokens: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A sequence has ended."""
+
+    completion: Completion
+
+
+Event: TypeAlias = TokensEmitted | Finished

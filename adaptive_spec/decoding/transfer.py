@@ -1,0 +1,25 @@
+"""The one door from device to host: every value that decoding reads back passes through here.
+
+A read makes the host wait for the device, so a cycle makes two at most: one by the drafter (none
+where drafting happens on the host), one in verification. Tests count the calls.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+
+def to_host(tensor: torch.Tensor) -> npt.NDArray[Any]:
+    """The tensor's values on the host; waits until the device has computed them."""
+    host: npt.NDArray[Any] = tensor.cpu().numpy()
+    return host
+
+
+def to_device(values: list[int] | list[list[int]], device: torch.device) -> torch.Tensor:
+    """Host integers as int64 tensor on the device, without waiting for it."""
+    tensor = torch.from_numpy(np.asarray(values, np.int64))
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)

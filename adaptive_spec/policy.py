@@ -1,0 +1,217 @@
+"""The interface of a policy: what it is shown, what it decides, and what it learns from.
+
+A policy decides for all running sequences at once. Its hyperparameters are the fields of a frozen
+dataclass; its state goes in and comes out::
+
+    state = policy.init(num_sequences, seed)
+    decision = policy.decide(state, cycle)      # tau for each sequence
+    state = policy.update(state, outcome)       # learn from what verification showed
+
+All three are pure: they change neither their arguments nor the policy. ``B`` below is the number
+of sequences in the call (rows), ``K`` the largest draft allowed (``Cycle.max_draft_tokens``).
+"""
+
+import abc
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
+from adaptive_spec.costs import CostModel
+
+RowsT = TypeVar("RowsT")
+SharedT = TypeVar("SharedT")
+
+UNKNOWN_AGREEMENT = -1
+
+
+class State(NamedTuple, Generic[RowsT, SharedT]):
+    """A policy's state in two explicit parts.
+
+    Attributes:
+      rows: a (possibly empty) NamedTuple of arrays whose leading axis is the sequence,
+        ``[B, ...]``. Rows are gathered, scattered, admitted and released by the controller.
+      shared: a (possibly empty) NamedTuple of arrays that all sequences share. A policy whose
+        ``shared`` is empty treats every sequence as if it were alone, and is simulated in parallel.
+    """
+
+    rows: RowsT
+    shared: SharedT
+
+
+class Empty(NamedTuple):
+    """A part of a state that holds nothing."""
+
+
+class Cycle(NamedTuple):
+    """What a policy may look at before it decides. One row per sequence unless stated.
+
+    Attributes:
+      sequence_id: ``[B]`` number of the sequence, unique over the controller's life; with
+        ``cycle_index`` the key for reproducible randomness (``adaptive_spec.randomness``).
+      cycle_index: ``[B]`` cycles decided for this sequence before this one, >= 0.
+      prompt_tokens: ``[B]`` length of the prompt, >= 1.
+      emitted_tokens: ``[B]`` tokens emitted so far (outcomes still under way are not in it).
+      remaining_tokens: ``[B]`` tokens that may still be emitted, >= 1; an upper bound, since a
+        sequence may end earlier.
+      passes: ``[B]`` verifier passes spent so far, those under way included.
+      elapsed_ms: ``[B]`` time spent decoding the sequence so far.
+      min_tau: ``[B]`` least tau allowed (above 0 only under a hard pass budget).
+      max_tau: ``[B]`` largest tau allowed, ``min_tau <= max_tau <= K``.
+      max_draft_tokens: K, the largest tau of any sequence.
+      batch_size: sequences that share the verifier pass.
+      pass_price_ms: what one verifier pass costs on top of its time, in milliseconds; set by the
+        pass budget, 0 without one.
+      costs: the cost model in force.
+    """
+
+    sequence_id: IntArray
+    cycle_index: IntArray
+    prompt_tokens: IntArray
+    emitted_tokens: IntArray
+    remaining_tokens: IntArray
+    passes: IntArray
+    elapsed_ms: FloatArray
+    min_tau: IntArray
+    max_tau: IntArray
+    max_draft_tokens: int
+    batch_size: int
+    pass_price_ms: float
+    costs: CostModel
+
+    def priced_ms(self) -> FloatArray:
+        """Time of a cycle plus the price of its pass for every tau, ``[B or 1, K + 1]``."""
+        context = self.prompt_tokens + self.emitted_tokens
+        table = self.costs.table(self.max_draft_tokens, self.batch_size, context)
+        return table + self.pass_price_ms if self.pass_price_ms else table
+
+    def clip(self, tau: npt.NDArray[Any]) -> IntArray:
+        """``tau`` as integers within what this cycle allows, ``[B]``."""
+        within: IntArray = np.minimum(np.maximum(tau, self.min_tau), self.max_tau).astype(
+            np.int64, copy=False
+        )
+        return within
+
+
+class Decision(NamedTuple):
+    """What a policy decides.
+
+    Attributes:
+      tau: ``[B]`` int64, tokens to draft, ``min_tau <= tau <= max_tau``; 0 is plain decoding.
+      memo: None, or a NamedTuple of arrays ``[B, ...]`` that comes back in ``Outcome.decision``,
+        for rules that must remember how they chose (outcomes may arrive cycles later).
+    """
+
+    tau: IntArray
+    memo: Any = None
+
+
+class DraftSignals(NamedTuple):
+    """What a drafter says of its own proposals; NaN where a drafter has no such signal.
+
+    Attributes:
+      top1_probability: ``[B, depth]`` probability of the proposed token, in [0, 1].
+      entropy: ``[B, depth]`` entropy of the draft distribution in nats, >= 0.
+      margin: ``[B, depth]`` top-1 minus top-2 logit, >= 0.
+      match_length: ``[B, depth]`` tokens of context that the prompt lookup matched, >= 0.
+    """
+
+    top1_probability: FloatArray
+    entropy: FloatArray
+    margin: FloatArray
+    match_length: FloatArray
+
+
+class Outcome(NamedTuple):
+    """What a cycle showed. One row per sequence.
+
+    Attributes:
+      cycle: the cycle as it was decided on.
+      decision: the policy's own decision for it, with its memo.
+      tau: ``[B]`` tau that was asked of the drafter (the controller may have overruled).
+      num_draft_tokens: ``[B]`` tokens in fact drafted and verified, ``<= tau`` (a prompt lookup
+        without a match drafts none; a rule that looks inside the draft may stop it early).
+      num_accepted_tokens: ``[B]`` drafted tokens that were emitted, ``<= num_draft_tokens``.
+      num_emitted_tokens: ``[B]`` accepted + 1, or fewer where the sequence ended inside the block.
+      draft_ms: ``[B]`` time of drafting; ``verify_ms``: ``[B]`` time of the verifier pass.
+      signals: the draft's signals ``[B, K]``, NaN beyond ``num_draft_tokens``; None where the
+        policy does not look inside the draft.
+    """
+
+    cycle: Cycle
+    decision: Decision
+    tau: IntArray
+    num_draft_tokens: IntArray
+    num_accepted_tokens: IntArray
+    num_emitted_tokens: IntArray
+    draft_ms: FloatArray
+    verify_ms: FloatArray
+    signals: DraftSignals | None = None
+
+    @property
+    def cycle_ms(self) -> FloatArray:
+        """``[B]`` time of the whole cycle."""
+        return self.draft_ms + self.verify_ms
+
+    @property
+    def rejected(self) -> BoolArray:
+        """``[B]`` whether verification refused a drafted token, so that the run's end was seen.
+
+        A draft that was accepted whole, or was cut short by the sequence's end, is *censored*: the
+        run might have gone on.
+        """
+        full_block = self.num_emitted_tokens == self.num_accepted_tokens + 1
+        return (self.num_accepted_tokens < self.num_draft_tokens) & full_block
+
+    def agreement(self) -> npt.NDArray[np.int8]:
+        """Agreement bit of each newly emitted token, ``[B, K + 1]``: 1, 0, or -1 where unknown.
+
+        Accepted tokens agree, the correction after a rejection does not; what the drafter would
+        have proposed for a bonus token, or in fallback, drafting alone does not show.
+        """
+        depth = np.arange(self.cycle.max_draft_tokens + 1)
+        bits = np.full((self.tau.size, depth.size), UNKNOWN_AGREEMENT, np.int8)
+        accepted = self.num_accepted_tokens[:, None]
+        bits[depth < accepted] = 1
+        bits[(depth == accepted) & self.rejected[:, None]] = 0
+        return bits
+
+
+class Policy(abc.ABC, Generic[RowsT, SharedT]):
+    """Decides, cycle by cycle and for all sequences at once, how many tokens to draft.
+
+    Subclasses are frozen dataclasses: fields are hyperparameters, each documented with its range
+    and unit, checked in ``__post_init__``. The first line of the class docstring is what
+    ``adaptive-spec policies`` prints.
+    """
+
+    learns: ClassVar[str] = "nothing"
+    """What the state is learned from: "nothing", "per sequence" or "across sequences"."""
+
+    @abc.abstractmethod
+    def init(self, num_sequences: int, seed: int) -> State[RowsT, SharedT]:
+        """Fresh state for ``num_sequences`` sequences; all randomness derives from ``seed``."""
+
+    @abc.abstractmethod
+    def decide(self, state: State[RowsT, SharedT], cycle: Cycle) -> Decision:
+        """tau for each sequence."""
+
+    @abc.abstractmethod
+    def update(self, state: State[RowsT, SharedT], outcome: Outcome) -> State[RowsT, SharedT]:
+        """The state after an outcome, which may come cycles after its decision."""
+
+    def keep_drafting(
+        self, state: State[RowsT, SharedT], cycle: Cycle, depth: int, signals: DraftSignals
+    ) -> BoolArray:
+        """Which sequences draft on after ``depth`` tokens, ``[B]``; ``signals`` are ``[B, depth]``.
+
+        Only a policy that overrides this makes the decoder read signals back token by token.
+        ``Decision.tau`` stays the upper limit.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not look inside the draft")
+
+    @property
+    def looks_inside_draft(self) -> bool:
+        """Whether ``keep_drafting`` is overridden."""
+        return type(self).keep_drafting is not Policy.keep_drafting

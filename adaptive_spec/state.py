@@ -1,0 +1,114 @@
+"""Operations on rows: take and put them, save and load states without pickle."""
+
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from adaptive_spec._arrays import IntArray
+from adaptive_spec._files import atomic_write
+from adaptive_spec.errors import ConfigError
+from adaptive_spec.policy import Cycle, Decision, Outcome, State
+
+PartT = TypeVar("PartT")
+
+_FORMAT = "adaptive-spec.state/1"
+
+
+def _map(part: PartT, function: Callable[..., Any], *others: PartT) -> PartT:
+    """Applies ``function`` to each array of a (nested) NamedTuple."""
+    if isinstance(part, tuple):
+        mapped = (
+            _map(child, function, *(o[i] for o in others))  # type: ignore[index]
+            for i, child in enumerate(part)
+        )
+        return type(part)(*mapped)  # type: ignore[return-value]
+    return function(part, *others)  # type: ignore[no-any-return]
+
+
+def take_rows(rows: PartT, index: IntArray) -> PartT:
+    """The rows at ``index``."""
+    return _map(rows, lambda array: array[index])
+
+
+def put_rows(rows: PartT, index: IntArray, values: PartT) -> PartT:
+    """A copy of ``rows`` with the rows at ``index`` replaced by ``values``."""
+
+    def put(array: Any, value: Any) -> Any:
+        changed = array.copy()
+        changed[index] = value
+        return changed
+
+    return _map(rows, put, values)
+
+
+def take_cycle(cycle: Cycle, index: IntArray) -> Cycle:
+    """The cycle of the rows at ``index``."""
+    arrays = {k: v[index] for k, v in cycle._asdict().items() if isinstance(v, np.ndarray)}
+    return cycle._replace(**arrays)
+
+
+def take_outcome(outcome: Outcome, index: IntArray) -> Outcome:
+    """The outcome of the rows at ``index``."""
+    arrays = {k: v[index] for k, v in outcome._asdict().items() if isinstance(v, np.ndarray)}
+    memo, signals = outcome.decision.memo, outcome.signals
+    return outcome._replace(
+        cycle=take_cycle(outcome.cycle, index),
+        decision=Decision(
+            outcome.decision.tau[index], None if memo is None else take_rows(memo, index)
+        ),
+        signals=None if signals is None else take_rows(signals, index),
+        **arrays,
+    )
+
+
+def is_empty(part: Any) -> bool:
+    """Whether a part of a state holds no arrays."""
+    return not any(True for _ in leaves(part))
+
+
+def leaves(part: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """The arrays of a (nested) tuple, each with its dotted path of field names."""
+    if not isinstance(part, tuple):
+        yield path, part
+        return
+    names = getattr(part, "_fields", range(len(part)))
+    for name, child in zip(names, part, strict=True):
+        yield from leaves(child, f"{path}.{name}" if path else str(name))
+
+
+def save_state(state: State[Any, Any], path: str | Path) -> None:
+    """Saves a state as ``.npz``: plain arrays under their field names, and a format tag."""
+    arrays = {name: np.asarray(leaf) for name, leaf in leaves(state)}
+    arrays["__format__"] = np.asarray(_FORMAT)
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def load_state(path: str | Path, like: State[Any, Any]) -> State[Any, Any]:
+    """Loads a state saved by ``save_state``.
+
+    Args:
+      path: the ``.npz`` file.
+      like: a state of the same policy (``policy.init``), which gives structure and dtypes.
+
+    Raises:
+      ConfigError: the file is foreign, or was saved by another policy.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ConfigError(f"state file {path}: cannot be read ({error})") from None
+    if str(arrays.pop("__format__", "")) != _FORMAT:
+        raise ConfigError(f"state file {path}: not a state saved by adaptive-spec (version 1)")
+    expected = [name for name, _ in leaves(like)]
+    if sorted(arrays) != sorted(expected):
+        raise ConfigError(
+            f"state file {path}: holds {sorted(arrays)}, this policy's state has {expected}; "
+            "load it with the policy that saved it"
+        )
+    loaded = iter([arrays[name] for name in expected])
+    return _map(like, lambda leaf: next(loaded).astype(np.asarray(leaf).dtype, copy=False))

@@ -1,0 +1,205 @@
+"""``check_policy``: the properties that every policy must have, tried on random histories.
+
+Hypothesis makes up request histories (admissions, cancellations, late outcomes, extreme times and
+prices) and shrinks a failure to a small one. What is checked:
+
+- the decision: one integer per row, ``min_tau <= tau <= max_tau``;
+- purity: ``decide`` and ``update`` change none of their arguments, and repeat themselves;
+- determinism: the same history and seed give the same decisions;
+- independence: unless state is shared, a row's decision and new state do not depend on other rows;
+- sanity: states stay free of NaN and keep their shapes and dtypes, whatever the outcomes;
+- snapshots: a saved and reloaded state decides as the original.
+"""
+
+import copy
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adaptive_spec._arrays import BoolArray, IntArray
+from adaptive_spec._optional import require
+from adaptive_spec.errors import AdaptiveSpecError
+from adaptive_spec.policy import Cycle, Decision, DraftSignals, Outcome, Policy, State
+from adaptive_spec.registry import make_policy
+from adaptive_spec.state import (
+    is_empty,
+    leaves,
+    load_state,
+    save_state,
+    take_cycle,
+    take_outcome,
+    take_rows,
+)
+from adaptive_spec.testing.histories import History, Play, play
+
+
+class PolicyCheckError(AdaptiveSpecError, AssertionError):
+    """A policy lacks a property that every policy must have."""
+
+
+def check_policy(policy: str | Policy[Any, Any], *, max_examples: int | None = None) -> None:
+    """Tries a policy on random histories.
+
+    Args:
+      policy: a policy or its spec.
+      max_examples: histories to try; None leaves it to the hypothesis profile in force.
+
+    Raises:
+      PolicyCheckError: a property does not hold; hypothesis prints the smallest history found.
+      MissingDependencyError: hypothesis is not installed.
+    """
+    hypothesis = require("hypothesis", "testing")
+    from adaptive_spec.testing.strategies import histories
+
+    built = make_policy(policy)
+
+    def holds(history: History) -> None:
+        check_history(built, history)
+
+    test = hypothesis.given(histories())(holds)
+    settings: dict[str, Any] = {"deadline": None}
+    if max_examples is not None:
+        settings["max_examples"] = max_examples
+    hypothesis.settings(**settings)(test)()
+
+
+def check_history(policy: Policy[Any, Any], history: History) -> None:
+    """Checks all properties of a policy on one history.
+
+    Raises:
+      PolicyCheckError: the first property found missing.
+    """
+    audited = Play(Audit(policy), history)
+    first = list(audited)
+    again = play(policy, history)
+    same = len(first) == len(again) and all(
+        np.array_equal(a.tau, b.tau) for a, b in zip(first, again, strict=True)
+    )
+    _demand(same, policy, "deterministic: the same history and seed gave other decisions")
+    _check_snapshot(policy, audited.controller.state)
+
+
+class Audit(Policy[Any, Any]):
+    """A policy in a glass box: passes every call on and checks what comes back."""
+
+    def __init__(self, inner: Policy[Any, Any]) -> None:
+        """Wraps ``inner``."""
+        self.inner = inner
+
+    @property
+    def looks_inside_draft(self) -> bool:
+        return self.inner.looks_inside_draft
+
+    def init(self, num_sequences: int, seed: int) -> State[Any, Any]:
+        state = self.inner.init(num_sequences, seed)
+        for name, leaf in leaves(state.rows):
+            _demand(
+                isinstance(leaf, np.ndarray) and leaf.shape[:1] == (num_sequences,),
+                self.inner,
+                f"init: rows.{name} must be an array with one row per sequence",
+            )
+        return state
+
+    def decide(self, state: State[Any, Any], cycle: Cycle) -> Decision:
+        before = copy.deepcopy((state, cycle._replace(costs=None)))  # type: ignore[arg-type]
+        decision = self.inner.decide(state, cycle)
+        unchanged = _equal(before, (state, cycle._replace(costs=None)))  # type: ignore[arg-type]
+        _demand(unchanged, self.inner, "decide must not change its arguments")
+        _demand(
+            isinstance(decision.tau, np.ndarray)
+            and decision.tau.shape == cycle.max_tau.shape
+            and np.issubdtype(decision.tau.dtype, np.integer),
+            self.inner,
+            "decide: tau must be one integer per row (use cycle.clip)",
+        )
+        within = (decision.tau >= cycle.min_tau) & (decision.tau <= cycle.max_tau)
+        _demand(
+            bool(within.all()),
+            self.inner,
+            f"decide: tau {decision.tau.tolist()} outside {cycle.min_tau.tolist()}.."
+            f"{cycle.max_tau.tolist()} (use cycle.clip)",
+        )
+        repeated = self.inner.decide(state, cycle)
+        _demand(
+            np.array_equal(repeated.tau, decision.tau),
+            self.inner,
+            "decide must repeat itself: draw from adaptive_spec.randomness, keyed by the cycle",
+        )
+        some = np.arange(0, cycle.max_tau.size, 2)
+        if is_empty(state.shared) and some.size:
+            alone = self.inner.decide(_rows_of(state, some), take_cycle(cycle, some))
+            _demand(
+                np.array_equal(alone.tau, decision.tau[some]),
+                self.inner,
+                "decide: a row's tau depends on other rows, though no state is shared",
+            )
+        return decision
+
+    def keep_drafting(
+        self, state: State[Any, Any], cycle: Cycle, depth: int, signals: DraftSignals
+    ) -> BoolArray:
+        on = self.inner.keep_drafting(state, cycle, depth, signals)
+        _demand(
+            isinstance(on, np.ndarray) and on.dtype == np.bool_ and on.shape == cycle.max_tau.shape,
+            self.inner,
+            "keep_drafting must return one boolean per row",
+        )
+        return on
+
+    def update(self, state: State[Any, Any], outcome: Outcome) -> State[Any, Any]:
+        cycle = outcome.cycle
+        bare = outcome._replace(cycle=cycle._replace(costs=None))  # type: ignore[arg-type]
+        before = copy.deepcopy((state, bare))
+        updated = self.inner.update(state, outcome)
+        _demand(_equal(before, (state, bare)), self.inner, "update must not change its arguments")
+        old, new = dict(leaves(state)), dict(leaves(updated))
+        for name, leaf in new.items():
+            _demand(
+                name in old
+                and leaf.shape == old[name].shape
+                and leaf.dtype == old[name].dtype,
+                self.inner,
+                f"update: {name} changed its shape or dtype",
+            )
+            finite = not np.issubdtype(leaf.dtype, np.floating) or not np.isnan(leaf).any()
+            _demand(finite, self.inner, f"update: {name} has NaN")
+        some = np.arange(0, cycle.max_tau.size, 2)
+        if is_empty(state.shared) and some.size:
+            alone = self.inner.update(_rows_of(state, some), take_outcome(outcome, some))
+            _demand(
+                _equal(alone.rows, take_rows(updated.rows, some)),
+                self.inner,
+                "update: a row's state depends on other rows, though no state is shared",
+            )
+        return updated
+
+
+def _check_snapshot(policy: Policy[Any, Any], state: State[Any, Any]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "state.npz"
+        save_state(state, path)
+        loaded = load_state(path, like=policy.init(0, 0))
+    _demand(_equal(loaded, state), policy, "a saved state must load as it was")
+
+
+def _demand(condition: bool, policy: Policy[Any, Any], what: str) -> None:
+    if not condition:
+        raise PolicyCheckError(f"{type(policy).__name__}: {what}")
+
+
+def _rows_of(state: State[Any, Any], index: IntArray) -> State[Any, Any]:
+    return State(take_rows(state.rows, index), state.shared)
+
+
+def _equal(a: Any, b: Any) -> bool:
+    """Whether two nested tuples of arrays are equal; NaN equals NaN."""
+    left, right = list(leaves(a)), list(leaves(b))
+    return len(left) == len(right) and all(
+        np.array_equal(x, y, equal_nan=_is_float(x)) for (_, x), (_, y) in zip(left, right, strict=True)
+    )
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.floating)

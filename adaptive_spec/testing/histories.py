@@ -1,0 +1,195 @@
+"""Histories of requests, as data, and how a controller lives through them.
+
+A history says what arrives, how drafts fare and when outcomes come in; ``play`` drives a policy
+through it with the real ``Controller``. Nothing in it depends on what the policy decides, so two
+policies, or the same one twice, can be compared on one history.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from adaptive_spec._arrays import IntArray
+from adaptive_spec.budget import PassBudget
+from adaptive_spec.controller import Controller, Plan
+from adaptive_spec.costs import ConstantCosts, CostModel
+from adaptive_spec.policy import DraftSignals, Policy
+
+
+@dataclass(frozen=True)
+class Arrive:
+    """Sequences are admitted.
+
+    Attributes:
+      prompt_tokens, max_new_tokens: ``[n]``, >= 1.
+      draftable_tokens: ``[n]``, >= 0, or None for no limit of the drafter's.
+    """
+
+    prompt_tokens: tuple[int, ...]
+    max_new_tokens: tuple[int, ...]
+    draftable_tokens: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One cycle of some of the running sequences.
+
+    Attributes:
+      run_lengths: how many draft tokens would be accepted; cycled over the rows.
+      proposes: whether the drafter proposes anything; cycled over the rows.
+      skip: every ``skip``-th running row sits the cycle out; 0 for none.
+      delay: decisions that may be made before this outcome is observed, 0 to 2.
+      times_ms: measured (draft, verify) times, or None for the cost model's.
+    """
+
+    run_lengths: tuple[int, ...]
+    proposes: tuple[bool, ...] = (True,)
+    skip: int = 0
+    delay: int = 0
+    times_ms: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Leave:
+    """One running sequence is cancelled: the ``which``-th, counted around."""
+
+    which: int
+
+
+Event = Arrive | Run | Leave
+
+
+@dataclass(frozen=True)
+class History:
+    """A whole life of a controller."""
+
+    events: tuple[Event, ...]
+    costs: CostModel = ConstantCosts()
+    max_draft_tokens: int = 8
+    budget: PassBudget = PassBudget()
+    seed: int = 0
+    lockstep: bool = True
+
+
+class Step(NamedTuple):
+    """A decision made while playing: for whom, and how much to draft."""
+
+    sequence_id: IntArray
+    tau: IntArray
+
+
+class _Report(NamedTuple):
+    plan: Plan
+    drafted: IntArray
+    accepted: IntArray
+    times_ms: tuple[float, float] | None
+    signals: DraftSignals | None
+    due: int
+
+
+class Play:
+    """A controller living through a history; iterate to take it step by step."""
+
+    def __init__(self, policy: Policy[Any, Any], history: History) -> None:
+        """Sets the stage; nothing happens before iteration."""
+        self.history = history
+        self.controller = Controller(
+            policy,
+            costs=history.costs,
+            max_draft_tokens=history.max_draft_tokens,
+            budget=history.budget,
+            seed=history.seed,
+            lockstep=history.lockstep,
+        )
+        self._random = np.random.default_rng(history.seed)
+        self._reports: list[_Report] = []
+        self._decided = 0
+        self._left: dict[int, int] = {}
+
+    def __iter__(self) -> Iterator[Step]:
+        """Plays all events; outcomes still under way at the end are observed then."""
+        for event in self.history.events:
+            if isinstance(event, Arrive):
+                self._arrive(event)
+            elif isinstance(event, Leave):
+                running = self.controller.running
+                if running.size:
+                    row = running[[event.which % running.size]]
+                    self.controller.release(row, finished=False)
+            elif self.controller.running.size:
+                yield self._run(event)
+        self._observe(everything=True)
+
+    def _arrive(self, event: Arrive) -> None:
+        rows = self.controller.admit(
+            np.asarray(event.prompt_tokens),
+            np.asarray(event.max_new_tokens),
+            None if event.draftable_tokens is None else np.asarray(event.draftable_tokens),
+        )
+        self._left.update(zip(rows.tolist(), event.max_new_tokens, strict=True))
+
+    def _run(self, event: Run) -> Step:
+        rows = self.controller.running
+        if event.skip > 1:
+            rows = rows[np.arange(rows.size) % event.skip != 0]
+            rows = rows if rows.size else self.controller.running
+        plan = self.controller.decide(rows)
+        runs = np.resize(np.asarray(event.run_lengths, np.int64), rows.size)
+        drafted = plan.tau * np.resize(np.asarray(event.proposes, np.int64), rows.size)
+        signals = None
+        if self.controller.policy.looks_inside_draft:
+            drafted, signals = self._draft(plan, drafted)
+        self._decided += 1
+        accepted = np.minimum(runs, drafted)
+        due = self._decided + event.delay
+        report = _Report(plan, drafted, accepted, event.times_ms, signals, due)
+        self._reports.append(report)
+        self._observe()
+        return Step(plan.cycle.sequence_id, plan.tau)
+
+    def _draft(self, plan: Plan, upto: IntArray) -> tuple[IntArray, DraftSignals]:
+        shape = (upto.size, max(int(upto.max(initial=0)), 1))
+        shown = DraftSignals(
+            self._random.random(shape),
+            self._random.exponential(1.0, shape),
+            self._random.exponential(1.0, shape),
+            self._random.integers(0, 8, shape).astype(np.float64),
+        )
+        drafted, going = np.minimum(upto, 1), upto > 1
+        for depth in range(1, shape[1]):
+            seen = DraftSignals(*(column[:, :depth] for column in shown))
+            going = going & self.controller.keep_drafting(plan, depth, seen) & (upto > depth)
+            drafted = drafted + going
+        return drafted, shown
+
+    def _observe(self, everything: bool = False) -> None:
+        """Observes what is due, and releases sequences that came to their end."""
+        reports = self._reports
+        self._reports = [r for r in reports if not everything and r.due > self._decided]
+        for report in (r for r in reports if everything or r.due <= self._decided):
+            plan, times = report.plan, report.times_ms
+            emitted = np.minimum(report.accepted + 1, plan.cycle.remaining_tokens)
+            self.controller.observe(
+                plan,
+                report.drafted,
+                report.accepted,
+                emitted,
+                draft_ms=None if times is None else times[0],
+                verify_ms=None if times is None else times[1],
+                signals=report.signals,
+            )
+            current = self.controller.is_current(plan)
+            for row, count in zip(plan.rows[current].tolist(), emitted[current], strict=True):
+                self._left[row] -= int(count)
+            rows = plan.rows[current]
+            spent = np.array([self._left[row] <= 0 for row in rows.tolist()], np.bool_)
+            done = rows[spent | self.controller.out_of_passes(rows)]
+            if done.size:
+                self.controller.release(done)
+
+
+def play(policy: Policy[Any, Any], history: History) -> list[Step]:
+    """All decisions of a policy in a history."""
+    return list(Play(policy, history))

@@ -1,0 +1,198 @@
+"""Hypothesis strategies: costs, budgets, traces, request histories, cycles with their outcomes.
+
+Write property-based tests of your own policy with them::
+
+    @given(strategies.traces())
+    def test_emits_what_the_trace_holds(trace):
+        result = replay(MyPolicy(), trace, costs=ConstantCosts())
+        assert result.tokens.sum() == trace.num_tokens
+"""
+
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from adaptive_spec.budget import PassBudget
+from adaptive_spec.costs import ConstantCosts, CostModel, MeasuredCosts
+from adaptive_spec.policy import Cycle, Outcome, Policy, State
+from adaptive_spec.testing.histories import Arrive, Event, History, Leave, Play, Run
+from adaptive_spec.traces.records import (
+    SequenceTrace,
+    SignalTrace,
+    TraceInfo,
+    TraceSet,
+    run_lengths_of,
+)
+
+
+def constant_costs() -> st.SearchStrategy[ConstantCosts]:
+    """Linear costs, free drafting and drafting that never pays among them."""
+    share = st.sampled_from([0.0, 0.03, 0.125, 0.375, 1.0, 10.0])
+    return st.builds(
+        ConstantCosts, draft=share, verify=share, plain_ms=st.sampled_from([1.0, 0.01, 50.0])
+    )
+
+
+@st.composite
+def measured_costs(draw: st.DrawFn) -> MeasuredCosts:
+    """Step-shaped curves over batch, context and width, monotone in the width."""
+    batches = draw(st.sampled_from([(1,), (1, 4), (1, 2, 8)]))
+    contexts = draw(st.sampled_from([(64,), (64, 512)]))
+    widths = draw(st.sampled_from([(1,), (1, 9), (1, 4, 16)]))
+    steps = draw(st.lists(st.floats(0, 20), min_size=len(widths), max_size=len(widths)))
+    curve = 1.0 + np.cumsum(steps)
+    grid = np.ones((len(batches), len(contexts), 1)) * curve
+    step = draw(st.floats(0, 5))
+    flat = np.full(grid.shape[:2], step)
+    return MeasuredCosts(batches, contexts, widths, grid, flat / 2, flat, hardware="invented")
+
+
+def cost_models() -> st.SearchStrategy[CostModel]:
+    """Any cost model."""
+    return st.one_of(constant_costs(), measured_costs())
+
+
+def budgets() -> st.SearchStrategy[PassBudget]:
+    """No budget, averages, per-request maxima, and both."""
+    return st.builds(
+        PassBudget,
+        average_passes=st.none() | st.floats(0.5, 50),
+        max_passes=st.none() | st.integers(1, 40),
+        patience=st.sampled_from([1.0, 20.0]),
+    )
+
+
+@st.composite
+def sequences(draw: st.DrawFn, drafting: str = "token", signals: bool = False) -> SequenceTrace:
+    """One sequence of 1 to 60 tokens; its id is to be replaced where several are put together."""
+    n = draw(st.integers(1, 60))
+    if drafting == "token":
+        bits = np.array(draw(st.lists(st.booleans(), min_size=n, max_size=n)))
+        runs, proposes = run_lengths_of(bits), np.ones(n, np.bool_)
+    else:
+        raw = np.array(draw(st.lists(st.integers(0, 12), min_size=n, max_size=n)))
+        runs = np.minimum(raw, n - np.arange(n))
+        idle = np.array(draw(st.lists(st.booleans(), min_size=n, max_size=n)))
+        proposes = (runs > 0) | idle
+    limit = draw(st.none() | st.integers(n, n + 20))
+    return SequenceTrace(
+        id="0",
+        category=draw(st.sampled_from(["", "writing", "code"])),
+        prompt_tokens=draw(st.integers(1, 500)),
+        run_lengths=runs,
+        proposes=proposes,
+        limit_tokens=limit,
+        draftable_tokens=draw(st.none() | st.integers(0, 80)),
+        finish_reason="length" if limit == n else "eos",
+        signals=_signals(draw, runs, drafting) if signals else {},
+    )
+
+
+def _signals(draw: st.DrawFn, runs: Any, drafting: str) -> dict[str, SignalTrace]:
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    n = runs.size
+    later = random.random((n + 1, 12))
+    if drafting == "token":
+        later[:-1][runs > 0] = np.nan
+    return {"top1_probability": SignalTrace(random.random(n + 1), later)}
+
+
+@st.composite
+def traces(
+    draw: st.DrawFn, *, max_sequences: int = 6, drafting: str | None = None, signals: bool = False
+) -> TraceSet:
+    """A trace of up to ``max_sequences`` sequences, of a "token" or "block" drafter (None: any)."""
+    kind = drafting or draw(st.sampled_from(["token", "block"]))
+    drawn = draw(st.lists(sequences(kind, signals), min_size=1, max_size=max_sequences))
+    named = (
+        SequenceTrace(**{**{f: getattr(s, f) for f in s.__dataclass_fields__}, "id": str(i)})
+        for i, s in enumerate(drawn)
+    )
+    info = TraceInfo("verifier", "drafter", kind)  # type: ignore[arg-type]
+    return TraceSet(info, tuple(named))
+
+
+@st.composite
+def arrivals(draw: st.DrawFn) -> Arrive:
+    """One to four sequences, single-token requests and drafters without room among them."""
+    n = draw(st.integers(1, 4))
+
+    def counts(values: st.SearchStrategy[int]) -> tuple[int, ...]:
+        return tuple(draw(st.lists(values, min_size=n, max_size=n)))
+
+    return Arrive(
+        counts(st.integers(1, 10_000)),
+        counts(st.one_of(st.integers(1, 5), st.integers(6, 300), st.just(1 << 30))),
+        counts(st.integers(0, 300)) if draw(st.booleans()) else None,
+    )
+
+
+def runs() -> st.SearchStrategy[Run]:
+    """Cycles: any acceptance, prompt or late outcomes, times from nothing to absurd."""
+    times = st.sampled_from([None, None, (1.0, 20.0), (0.0, 0.0), (1e-9, 1e12)])
+    return st.builds(
+        Run,
+        run_lengths=st.lists(st.integers(0, 20), min_size=1, max_size=4).map(tuple),
+        proposes=st.sampled_from([(True,), (True,), (True, False), (False,)]),
+        skip=st.sampled_from([0, 0, 2, 3]),
+        delay=st.integers(0, 2),
+        times_ms=times,
+    )
+
+
+@st.composite
+def histories(draw: st.DrawFn, *, max_events: int = 40) -> History:
+    """Whole request histories: arrivals, cycles, late outcomes and cancellations in any order."""
+    event: st.SearchStrategy[Event] = st.one_of(
+        arrivals(), runs(), runs(), runs(), st.builds(Leave, st.integers(0, 10))
+    )
+    events = (draw(arrivals()), *draw(st.lists(event, max_size=max_events)))
+    return History(
+        events,
+        costs=draw(cost_models()),
+        max_draft_tokens=draw(st.sampled_from([0, 1, 4, 10])),
+        budget=draw(budgets()),
+        seed=draw(st.integers(0, 2**31)),
+        lockstep=draw(st.booleans()),
+    )
+
+
+@st.composite
+def cycles(draw: st.DrawFn, policy: Policy[Any, Any]) -> tuple[State[Any, Any], Cycle]:
+    """A cycle that ``policy`` might be shown, with its state at that moment."""
+    seen: list[tuple[State[Any, Any], Cycle]] = []
+    _listen(policy, draw(histories(max_events=10)), seen, [])
+    return seen[-1] if seen else draw(cycles(policy))
+
+
+@st.composite
+def outcomes(draw: st.DrawFn, policy: Policy[Any, Any]) -> tuple[State[Any, Any], Outcome]:
+    """An outcome that ``policy`` might be told of, with its state at that moment."""
+    seen: list[tuple[State[Any, Any], Outcome]] = []
+    _listen(policy, draw(histories(max_events=10)), [], seen)
+    return seen[-1] if seen else draw(outcomes(policy))
+
+
+def _listen(
+    policy: Policy[Any, Any], history: History, decided: list[Any], observed: list[Any]
+) -> None:
+    """Plays a history and writes down what the policy was shown."""
+    play = Play(policy, history)
+    decide, update = policy.decide, policy.update
+
+    class Listener(Policy[Any, Any]):
+        looks_inside_draft = policy.looks_inside_draft
+        init = staticmethod(policy.init)  # type: ignore[assignment]
+        keep_drafting = staticmethod(policy.keep_drafting)  # type: ignore[assignment]
+
+        def decide(self, state: State[Any, Any], cycle: Cycle) -> Any:
+            decided.append((state, cycle))
+            return decide(state, cycle)
+
+        def update(self, state: State[Any, Any], outcome: Outcome) -> Any:
+            observed.append((state, outcome))
+            return update(state, outcome)
+
+    play.controller.policy = Listener()
+    list(play)

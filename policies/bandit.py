@@ -1,0 +1,167 @@
+"""tau = the arm with the best index; an arm is a draft length, its reward tokens per millisecond.
+
+Rewards are scaled by the best rate that costs allow (every draft token accepted), so that they lie
+in [0, 1]. Statistics are discounted, so that arms left alone are tried again (D-UCB: Garivier and
+Moulines, ALT 2011); the fallback arm 0 is always among them. With ``n`` discounted pulls of an
+arm, ``N`` of all, ``m`` the mean and ``V`` the variance of its reward:
+
+- ucb1: ``m + sqrt(exploration * ln N / n)`` (Auer, Cesa-Bianchi, Fischer 2002; 0.5 is Hoeffding's
+  constant for [0, 1], their own 2 explores more);
+- ucb-tuned: ``m + sqrt(ln N / n * min(1/4, V + sqrt(2 ln N / n)))`` (same paper, section 4);
+- thompson: a draw from ``Normal(m, 1 / (4 (n + 1)))`` with one imagined pull of reward 1/2
+  (Agrawal and Goyal, J. ACM 2017, with the variance of a [0, 1] variable);
+- exp3: ``p = (1 - gamma) softmax(w) + gamma / M``, ``w += gamma r / (p M)`` (Auer et al. 2002b).
+
+The per-prompt form with token rewards is BanditSpec's (Hou et al., ICML 2025; ``scope=sequence``);
+rewards per millisecond keep the longest arm from winning by default. Weakness: what a cycle shows of
+*other* lengths is thrown away, so learning is slow; kept as the field's reference.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from scipy.special import ndtri
+
+from adaptive_spec._arrays import FloatArray, IntArray
+from adaptive_spec.errors import PolicySpecError
+from adaptive_spec.policy import Cycle, Decision, Empty, Outcome, Policy, State
+from adaptive_spec.randomness import uniform
+
+
+class Arms(NamedTuple):
+    """Discounted statistics of each arm, ``[G, M]``: a row per sequence, or one row for all.
+
+    Attributes:
+      pulls: times chosen; ``reward``: sum of rewards; ``square``: sum of squared rewards.
+      log_weight: EXP3's log weights, largest 0.
+      seed: ``[G]``, key of the draws.
+    """
+
+    pulls: FloatArray
+    reward: FloatArray
+    square: FloatArray
+    log_weight: FloatArray
+    seed: IntArray
+
+
+class Choice(NamedTuple):
+    """Which arm was chosen, ``[B]``, and with what probability, ``[B]`` (1 unless exp3)."""
+
+    arm: IntArray
+    probability: FloatArray
+
+
+@dataclass(frozen=True)
+class Bandit(Policy[Any, Any]):
+    """A bandit over draft lengths, the fallback arm among them, paid in tokens per millisecond.
+
+    Attributes:
+      algorithm: index or sampling rule.
+      arms: draft lengths, 0 among them; those above the cap are played at the cap.
+      discount: weight of old evidence per pull, in (0, 1].
+      exploration: factor of ucb1's bonus, >= 0.
+      gamma: exp3's share of uniform exploration, in (0, 1].
+      scope: "shared" learns across sequences, "sequence" starts afresh with each.
+    """
+
+    algorithm: Literal["ucb1", "ucb-tuned", "thompson", "exp3"] = "ucb1"
+    arms: tuple[int, ...] = (0, 1, 2, 3, 4, 6, 8)
+    discount: float = 0.995
+    exploration: float = 0.5
+    gamma: float = 0.1
+    scope: Literal["shared", "sequence"] = "shared"
+
+    learns = "across sequences"
+
+    def __post_init__(self) -> None:
+        if 0 not in self.arms or len(set(self.arms)) < len(self.arms) or min(self.arms) < 0:
+            raise PolicySpecError(
+                f"bandit: arms = {self.arms}; they must differ and include 0, as in 0/1/2/4"
+            )
+        if not 0 < self.discount <= 1:
+            raise PolicySpecError(f"bandit: discount = {self.discount}; it must be in (0, 1]")
+        if not 0 <= self.exploration <= 1000:
+            raise PolicySpecError(f"bandit: exploration = {self.exploration}; 0 to 1000")
+        if not 0 < self.gamma <= 1:
+            raise PolicySpecError(f"bandit: gamma = {self.gamma}; it must be in (0, 1]")
+
+    def init(self, num_sequences: int, seed: int) -> State[Any, Any]:
+        groups = 1 if self.scope == "shared" else num_sequences
+        none = np.zeros((groups, len(self.arms)))
+        arms = Arms(none, none, none, none, np.full(groups, seed, np.int64))
+        return State(Empty(), arms) if self.scope == "shared" else State(arms, Empty())
+
+    def decide(self, state: State[Any, Any], cycle: Cycle) -> Decision:
+        stats = self._stats(state)
+        if self.algorithm == "exp3":
+            choice = self._exp3(stats, cycle)
+        else:
+            index = np.where(stats.pulls > 0, self._index(stats, cycle), np.inf)
+            arm = np.broadcast_to(np.argmax(index, axis=1), cycle.max_tau.shape)
+            choice = Choice(arm, np.ones(arm.shape))
+        return Decision(cycle.clip(np.asarray(self.arms)[choice.arm]), choice)
+
+    def update(self, state: State[Any, Any], outcome: Outcome) -> State[Any, Any]:
+        choice: Choice = outcome.decision.memo
+        # What an arm brought is known unless the sequence had no room left to play it.
+        lengths = np.minimum(self.arms, outcome.cycle.max_draft_tokens)
+        played = lengths[choice.arm] <= outcome.cycle.max_tau
+        credit = (choice.arm[:, None] == np.arange(len(self.arms))) & played[:, None]  # [B, M]
+        reward = self._reward(outcome)[:, None] * credit
+        surprise = reward / (choice.probability[:, None] * len(self.arms))
+        gained = (credit.astype(np.float64), reward, reward * reward, self.gamma * surprise)
+        fade = self.discount ** played.astype(np.float64)[:, None]  # [B, 1]
+        if self.scope == "shared":
+            gained = tuple(array.sum(axis=0, keepdims=True) for array in gained)
+            fade = fade.prod(axis=0, keepdims=True)
+        stats = self._stats(state)
+        pulls, total, square, weight = (
+            old * fade + new for old, new in zip(stats[:4], gained, strict=True)
+        )
+        weight = weight - weight.max(axis=1, keepdims=True)
+        learned = Arms(pulls, total, square, weight, stats.seed)
+        if self.scope == "shared":
+            return State(state.rows, learned)
+        return State(learned, state.shared)
+
+    def _stats(self, state: State[Any, Any]) -> Arms:
+        stats: Arms = state.shared if self.scope == "shared" else state.rows
+        return stats
+
+    def _reward(self, outcome: Outcome) -> FloatArray:
+        """Tokens per priced millisecond over the most that any tau could reach, ``[B]``."""
+        cycle = outcome.cycle
+        priced = cycle.priced_ms()
+        most = (np.arange(1.0, priced.shape[1] + 1) / priced).max(axis=1)
+        priced_cycle_ms = np.maximum(outcome.cycle_ms + cycle.pass_price_ms, 1e-9)
+        speed = outcome.num_emitted_tokens / priced_cycle_ms
+        scaled: FloatArray = np.minimum(speed / most, 1.0)
+        return scaled
+
+    def _index(self, stats: Arms, cycle: Cycle) -> FloatArray:
+        """The index of every arm, ``[B or 1, M]``."""
+        pulls = np.maximum(stats.pulls, 1e-12)
+        if self.algorithm == "thompson":
+            draw = uniform(stats.seed, cycle.sequence_id, cycle.cycle_index, len(self.arms))
+            mean = (stats.reward + 0.5) / (stats.pulls + 1.0)
+            sampled: FloatArray = mean + ndtri(draw) * np.sqrt(0.25 / (stats.pulls + 1.0))
+            return sampled
+        mean = stats.reward / pulls
+        log_ratio = np.log(np.maximum(stats.pulls.sum(axis=1, keepdims=True), 1.0)) / pulls
+        if self.algorithm == "ucb-tuned":
+            variance = np.maximum(stats.square / pulls - mean * mean, 0.0)
+            spread = np.minimum(0.25, variance + np.sqrt(2.0 * log_ratio))
+            tuned: FloatArray = mean + np.sqrt(log_ratio * spread)
+            return tuned
+        index: FloatArray = mean + np.sqrt(self.exploration * log_ratio)
+        return index
+
+    def _exp3(self, stats: Arms, cycle: Cycle) -> Choice:
+        weight = np.exp(stats.log_weight)
+        probability = (1.0 - self.gamma) * weight / weight.sum(axis=1, keepdims=True)
+        probability = probability + self.gamma / len(self.arms)
+        draw = uniform(stats.seed, cycle.sequence_id, cycle.cycle_index)  # [B, 1]
+        arm = (draw > probability.cumsum(axis=1)[:, :-1]).sum(axis=1)
+        wide = np.broadcast_to(probability, (arm.size, len(self.arms)))
+        return Choice(arm, wide[np.arange(arm.size), arm])

@@ -1,0 +1,79 @@
+"""Totals of a replay, and the figures that people compare."""
+
+import math
+from typing import NamedTuple
+
+from adaptive_spec.simulations.optimum import Optimum
+from adaptive_spec.simulations.simulator import Replay
+
+
+class Summary(NamedTuple):
+    """Totals over the sequences of a trace.
+
+    Attributes:
+      policy: spec of the policy, or what else was run.
+      sequences: requests; ``tokens``: emitted; ``cycles``: one verifier pass each.
+      num_draft_tokens, num_accepted_tokens: drafted, and of these emitted.
+      time_ms: time of all cycles, each sequence decoded alone.
+    """
+
+    policy: str
+    sequences: int
+    tokens: int
+    cycles: int
+    num_draft_tokens: int
+    num_accepted_tokens: int
+    time_ms: float
+
+    @staticmethod
+    def of(policy: str, result: Replay | Optimum) -> "Summary":
+        """Sums a replay, over the sequences that it ran."""
+        return Summary(
+            policy,
+            int((result.cycles > 0).sum()),
+            int(result.tokens.sum()),
+            int(result.cycles.sum()),
+            int(result.num_draft_tokens.sum()),
+            int(result.num_accepted_tokens.sum()),
+            float(result.time_ms.sum()),
+        )
+
+    @property
+    def tokens_per_cycle(self) -> float:
+        """Mean emitted tokens of a verifier pass, >= 1."""
+        return self.tokens / self.cycles
+
+    @property
+    def passes_per_request(self) -> float:
+        """Mean verifier passes of a request."""
+        return self.cycles / self.sequences
+
+    @property
+    def acceptance_rate(self) -> float:
+        """Accepted over drafted tokens; NaN where nothing was drafted."""
+        return self.num_accepted_tokens / self.num_draft_tokens if self.num_draft_tokens else math.nan
+
+    @property
+    def wasted_draft_tokens(self) -> int:
+        """Drafted tokens that were not emitted."""
+        return self.num_draft_tokens - self.num_accepted_tokens
+
+    @property
+    def tokens_per_ms(self) -> float:
+        """Speed."""
+        return self.tokens / self.time_ms
+
+    def as_dict(self) -> dict[str, object]:
+        """The figures under the names of the JSON output; not-a-number becomes None."""
+        rate = self.acceptance_rate
+        return {
+            "policy": self.policy,
+            "time": self.time_ms,
+            "tokens": self.tokens,
+            "cycles": self.cycles,
+            "tokens_per_cycle": self.tokens_per_cycle,
+            "passes_per_request": self.passes_per_request,
+            "acceptance_rate": None if math.isnan(rate) else rate,
+            "num_draft_tokens": self.num_draft_tokens,
+            "wasted_draft_tokens": self.wasted_draft_tokens,
+        }

@@ -1,0 +1,1 @@
+"""Tests of adaptive-spec; folders mirror the package."""
