@@ -9,8 +9,14 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Yields a temporary path that replaces ``path`` when the block ends without an error."""
+    """Yields a temporary path that replaces ``path`` when the block ends without an error.
+
+    What is there already and is no regular file (a pipe, ``/dev/null``) is written to as it is.
+    """
     target = Path(path)
+    if target.exists() and not target.is_file():
+        yield target
+        return
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
     os.close(handle)

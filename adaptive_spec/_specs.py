@@ -75,11 +75,12 @@ def spec_text(name: str, instance: Any) -> str:
     for field in dataclasses.fields(instance):
         value = getattr(instance, field.name)
         if field.init and value != field.default:
-            parts.append(f"{field.name}={_write(value)}")
+            parts.append(f"{field.name}={spec_value(value)}")
     return f"{name}:{','.join(parts)}" if parts else name
 
 
-def _write(value: Any) -> str:
+def spec_value(value: Any) -> str:
+    """A field's value as it is written in a spec."""
     if isinstance(value, tuple):
         return "/".join(str(item) for item in value)
     if isinstance(value, float):

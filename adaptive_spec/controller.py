@@ -58,8 +58,8 @@ class _Rows(NamedTuple):
 
     @staticmethod
     def empty(capacity: int) -> "_Rows":
-        integers = (np.full(capacity, -1, np.int64) for _ in range(6))
-        return _Rows(*integers, np.zeros(capacity))
+        free = np.full(capacity, -1, np.int64)
+        return _Rows(free, free, free, free, free, free, np.zeros(capacity))
 
 
 class Controller:

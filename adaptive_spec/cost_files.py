@@ -57,8 +57,12 @@ def load_costs(path: str | Path) -> MeasuredCosts:
     except (KeyError, TypeError, ValueError) as error:
         raise CostsError(f"costs {str(path)!r}: missing or malformed field ({error})") from None
     return MeasuredCosts(
-        **axes,
-        **grids,
+        batch_sizes=axes["batch_sizes"],
+        context_tokens=axes["context_tokens"],
+        widths=axes["widths"],
+        verify_grid_ms=grids["verify_grid_ms"],
+        draft_start_ms=grids["draft_start_ms"],
+        draft_step_ms=grids["draft_step_ms"],
         hardware=str(data.get("hardware", "unknown")),
         note=str(data.get("note", "")),
     )

@@ -7,6 +7,7 @@ All times are milliseconds; where only ratios are known, a plain pass is taken a
 
 import abc
 import functools
+import itertools
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -64,10 +65,10 @@ class ConstantCosts(CostModel):
             raise CostsError(f"costs: plain_ms = {self.plain_ms}; it must be above 0")
 
     def draft_ms(self, tau: IntArray, batch_size: int, context_tokens: IntArray) -> FloatArray:
-        return tau * (self.draft * self.plain_ms)
+        return tau.astype(np.float64) * (self.draft * self.plain_ms)
 
     def verify_ms(self, tau: IntArray, batch_size: int, context_tokens: IntArray) -> FloatArray:
-        return self.plain_ms + tau * (self.verify * self.plain_ms)
+        return self.plain_ms + tau.astype(np.float64) * (self.verify * self.plain_ms)
 
     def table(self, max_draft_tokens: int, batch_size: int, context_tokens: IntArray) -> FloatArray:
         return _linear_table(self, max_draft_tokens)
@@ -79,7 +80,8 @@ class ConstantCosts(CostModel):
 @functools.lru_cache(maxsize=256)
 def _linear_table(costs: ConstantCosts, max_draft_tokens: int) -> FloatArray:
     tau = np.arange(max_draft_tokens + 1)
-    table: FloatArray = (costs.plain_ms * (1.0 + tau * (costs.draft + costs.verify)))[None, :]
+    share = np.float64(costs.draft + costs.verify)
+    table: FloatArray = (costs.plain_ms * (1.0 + tau * share))[None, :]
     table.flags.writeable = False
     return table
 
@@ -88,7 +90,7 @@ def _linear_table(costs: ConstantCosts, max_draft_tokens: int) -> FloatArray:
 class MeasuredCosts(CostModel):
     """Costs profiled on a device: linear between measured points, monotone in tau.
 
-    Beyond the grid, batch and context continue along the last measured segment; width too.
+    Beyond the grid, times go on along the last measured segment, but never fall.
 
     Attributes:
       batch_sizes: ``[b]`` measured batch sizes, increasing, first 1.
@@ -124,7 +126,7 @@ class MeasuredCosts(CostModel):
             ("context_tokens", self.context_tokens),
             ("widths", self.widths),
         ):
-            if not axis or any(b <= a for a, b in zip(axis, axis[1:], strict=False)):
+            if not axis or any(b <= a for a, b in itertools.pairwise(axis)):
                 raise CostsError(f"costs: {name} = {list(axis)}; it must be increasing")
         if self.batch_sizes[0] != 1 or self.widths[0] != 1:
             raise CostsError("costs: batch_sizes and widths must start at 1 (plain decoding)")
@@ -155,13 +157,10 @@ class MeasuredCosts(CostModel):
 
     def table(self, max_draft_tokens: int, batch_size: int, context_tokens: IntArray) -> FloatArray:
         plane = self._plane(batch_size, max_draft_tokens)
-        below, weight = self._context_weight(context_tokens)
         if plane.shape[0] == 1:
             return plane
-        mixed: FloatArray = (
-            plane[below] * (1.0 - weight[:, None]) + plane[below + 1] * weight[:, None]
-        )
-        return mixed
+        below, weight = self._context_weight(context_tokens)
+        return _mix(plane[below], plane[below + 1], weight[:, None])
 
     def _plane(self, batch_size: int, top: int) -> FloatArray:
         """Cycle time by measured context and tau, ``[c, top + 1]``, kept for the next call."""
@@ -188,8 +187,6 @@ class MeasuredCosts(CostModel):
     def _context_weight(self, context_tokens: IntArray) -> tuple[IntArray, FloatArray]:
         """Index of the measured context below, and the share of the one above, ``[B]`` each."""
         measured = np.asarray(self.context_tokens)
-        if measured.size == 1:
-            return np.zeros_like(context_tokens), np.zeros(context_tokens.shape)
         below = np.clip(
             np.searchsorted(measured, context_tokens, side="right") - 1, 0, measured.size - 2
         )
@@ -197,28 +194,28 @@ class MeasuredCosts(CostModel):
         return below, np.maximum(weight, 0.0)
 
     def _pick(self, plane: FloatArray, tau: IntArray, context_tokens: IntArray) -> FloatArray:
-        below, weight = self._context_weight(np.asarray(context_tokens))
         if plane.shape[0] == 1:
             return np.asarray(plane[0, tau])
-        picked: FloatArray = plane[below, tau] * (1.0 - weight) + plane[below + 1, tau] * weight
-        return picked
+        below, weight = self._context_weight(np.asarray(context_tokens))
+        return _mix(plane[below, tau], plane[below + 1, tau], weight)
 
     def __str__(self) -> str:
         return f"measured on {self.hardware}"
 
 
 def _along(axis: tuple[int, ...], values: FloatArray, at: int) -> FloatArray:
-    """``values`` (first axis measured at ``axis``) interpolated at one point, never below 0.
-
-    Beyond the axis the last segment is continued, but no lower than the last measured value.
-    """
+    """``values`` (first axis measured at ``axis``) at one point between or beyond."""
     if len(axis) == 1:
-        return values[0]
+        return np.asarray(values[0])
     i = int(np.clip(np.searchsorted(axis, at, side="right") - 1, 0, len(axis) - 2))
-    share = max((at - axis[i]) / (axis[i + 1] - axis[i]), 0.0)
-    mixed = values[i] * (1.0 - share) + values[i + 1] * share
-    result: FloatArray = np.maximum(mixed, values[i + 1]) if share > 1.0 else mixed
-    return result
+    weight = max((at - axis[i]) / (axis[i + 1] - axis[i]), 0.0)
+    return _mix(values[i], values[i + 1], weight)
+
+
+def _mix(low: FloatArray, high: FloatArray, weight: float | FloatArray) -> FloatArray:
+    """Between two measured times, or beyond the higher point, but never below both of them."""
+    mixed: FloatArray = np.maximum(low * (1.0 - weight) + high * weight, np.minimum(low, high))
+    return mixed
 
 
 def cycle_costs(

@@ -162,7 +162,8 @@ class Outcome(NamedTuple):
         run might have gone on.
         """
         full_block = self.num_emitted_tokens == self.num_accepted_tokens + 1
-        return (self.num_accepted_tokens < self.num_draft_tokens) & full_block
+        seen: BoolArray = (self.num_accepted_tokens < self.num_draft_tokens) & full_block
+        return seen
 
     def agreement(self) -> npt.NDArray[np.int8]:
         """Agreement bit of each newly emitted token, ``[B, K + 1]``: 1, 0, or -1 where unknown.

@@ -24,7 +24,7 @@ def _map(part: PartT, function: Callable[..., Any], *others: PartT) -> PartT:
             _map(child, function, *(o[i] for o in others))  # type: ignore[index]
             for i, child in enumerate(part)
         )
-        return type(part)(*mapped)  # type: ignore[return-value]
+        return type(part)(*mapped)
     return function(part, *others)  # type: ignore[no-any-return]
 
 
@@ -46,13 +46,13 @@ def put_rows(rows: PartT, index: IntArray, values: PartT) -> PartT:
 
 def take_cycle(cycle: Cycle, index: IntArray) -> Cycle:
     """The cycle of the rows at ``index``."""
-    arrays = {k: v[index] for k, v in cycle._asdict().items() if isinstance(v, np.ndarray)}
+    arrays: dict[str, Any] = _arrays_at(cycle, index)
     return cycle._replace(**arrays)
 
 
 def take_outcome(outcome: Outcome, index: IntArray) -> Outcome:
     """The outcome of the rows at ``index``."""
-    arrays = {k: v[index] for k, v in outcome._asdict().items() if isinstance(v, np.ndarray)}
+    arrays: dict[str, Any] = _arrays_at(outcome, index)
     memo, signals = outcome.decision.memo, outcome.signals
     return outcome._replace(
         cycle=take_cycle(outcome.cycle, index),
@@ -62,6 +62,10 @@ def take_outcome(outcome: Outcome, index: IntArray) -> Outcome:
         signals=None if signals is None else take_rows(signals, index),
         **arrays,
     )
+
+
+def _arrays_at(record: Cycle | Outcome, index: IntArray) -> dict[str, Any]:
+    return {k: v[index] for k, v in record._asdict().items() if isinstance(v, np.ndarray)}
 
 
 def is_empty(part: Any) -> bool:

@@ -17,7 +17,9 @@ from adaptive_spec.policy import Outcome
 
 PROBE_TOKENS = 2
 SHORTEST_PAUSE_TOKENS = 8
-LONGEST_PAUSE_TOKENS = 1024
+LONGEST_PAUSE_TOKENS = 128
+_TOKENS_PER_CYCLE = 8
+"""Text after which, without drafting, evidence has aged as by one cycle with it."""
 
 
 class Acceptance(NamedTuple):
@@ -57,11 +59,13 @@ class Acceptance(NamedTuple):
     def learn(self, outcome: Outcome, smoothing: float = 0.1) -> "Acceptance":
         """The estimate after an outcome; cycles that drafted nothing leave the averages alone.
 
-        A draft refused outright doubles the pause before the next probe, up to 1024 tokens, and any
-        other halves it, down to 8: a dead drafter costs less and less, a revived one is soon back.
+        Evidence ages with the text even while nothing is drafted, so that a probe after a long
+        pause counts for more. A draft refused outright doubles the pause before the next probe, up
+        to 128 tokens, and any other halves it, down to 8: a dead drafter costs less and less.
         """
         drafted = outcome.num_draft_tokens > 0
-        weight = np.where(drafted, smoothing, 0.0)
+        age = 1.0 + self.quiet_tokens / _TOKENS_PER_CYCLE
+        weight = np.where(drafted, 1.0 - (1.0 - smoothing) ** age, 0.0)
         refused = drafted & (outcome.num_accepted_tokens == 0)
         longer = np.minimum(2 * self.pause_tokens, LONGEST_PAUSE_TOKENS)
         shorter = np.maximum(self.pause_tokens // 2, SHORTEST_PAUSE_TOKENS)

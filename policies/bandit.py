@@ -13,10 +13,11 @@ arm, ``N`` of all, ``m`` the mean and ``V`` the variance of its reward:
 - exp3: ``p = (1 - gamma) softmax(w) + gamma / M``, ``w += gamma r / (p M)`` (Auer et al. 2002b).
 
 The per-prompt form with token rewards is BanditSpec's (Hou et al., ICML 2025; ``scope=sequence``);
-rewards per millisecond keep the longest arm from winning by default. Weakness: what a cycle shows of
-*other* lengths is thrown away, so learning is slow; kept as the field's reference.
+rewards per millisecond keep the longest arm from winning by default. Weakness: what a cycle shows
+of *other* lengths is thrown away, so learning is slow; kept as the field's reference.
 """
 
+import functools
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -30,17 +31,15 @@ from adaptive_spec.randomness import uniform
 
 
 class Arms(NamedTuple):
-    """Discounted statistics of each arm, ``[G, M]``: a row per sequence, or one row for all.
+    """Discounted statistics of ``M`` arms: a row per sequence, or one row for all (``G`` rows).
 
     Attributes:
-      pulls: times chosen; ``reward``: sum of rewards; ``square``: sum of squared rewards.
-      log_weight: EXP3's log weights, largest 0.
-      seed: ``[G]``, key of the draws.
+      sums: ``[G, 3, M]`` times chosen, sum of rewards, sum of squared rewards.
+      log_weight: ``[G, M]`` EXP3's log weights, largest 0.
+      seed: ``[G]`` key of the draws.
     """
 
-    pulls: FloatArray
-    reward: FloatArray
-    square: FloatArray
+    sums: FloatArray
     log_weight: FloatArray
     seed: IntArray
 
@@ -87,9 +86,10 @@ class Bandit(Policy[Any, Any]):
             raise PolicySpecError(f"bandit: gamma = {self.gamma}; it must be in (0, 1]")
 
     def init(self, num_sequences: int, seed: int) -> State[Any, Any]:
-        groups = 1 if self.scope == "shared" else num_sequences
-        none = np.zeros((groups, len(self.arms)))
-        arms = Arms(none, none, none, none, np.full(groups, seed, np.int64))
+        groups, size = 1 if self.scope == "shared" else num_sequences, len(self.arms)
+        arms = Arms(
+            np.zeros((groups, 3, size)), np.zeros((groups, size)), np.full(groups, seed, np.int64)
+        )
         return State(Empty(), arms) if self.scope == "shared" else State(arms, Empty())
 
     def decide(self, state: State[Any, Any], cycle: Cycle) -> Decision:
@@ -97,33 +97,41 @@ class Bandit(Policy[Any, Any]):
         if self.algorithm == "exp3":
             choice = self._exp3(stats, cycle)
         else:
-            index = np.where(stats.pulls > 0, self._index(stats, cycle), np.inf)
-            arm = np.broadcast_to(np.argmax(index, axis=1), cycle.max_tau.shape)
-            choice = Choice(arm, np.ones(arm.shape))
-        return Decision(cycle.clip(np.asarray(self.arms)[choice.arm]), choice)
+            best = self._index(stats, cycle).argmax(axis=1)
+            arm = np.broadcast_to(best, cycle.max_tau.shape)
+            choice = Choice(arm, np.ones(arm.size))
+        return Decision(cycle.clip(self._lengths[choice.arm]), choice)
 
     def update(self, state: State[Any, Any], outcome: Outcome) -> State[Any, Any]:
         choice: Choice = outcome.decision.memo
+        cycle, stats = outcome.cycle, self._stats(state)
         # What an arm brought is known unless the sequence had no room left to play it.
-        lengths = np.minimum(self.arms, outcome.cycle.max_draft_tokens)
-        played = lengths[choice.arm] <= outcome.cycle.max_tau
-        credit = (choice.arm[:, None] == np.arange(len(self.arms))) & played[:, None]  # [B, M]
-        reward = self._reward(outcome)[:, None] * credit
-        surprise = reward / (choice.probability[:, None] * len(self.arms))
-        gained = (credit.astype(np.float64), reward, reward * reward, self.gamma * surprise)
-        fade = self.discount ** played.astype(np.float64)[:, None]  # [B, 1]
+        wanted = np.minimum(self._lengths[choice.arm], cycle.max_draft_tokens)
+        played = wanted <= cycle.max_tau
+        reward = self._reward(outcome) * played
+        credit = choice.arm[:, None] == np.arange(len(self.arms))  # [B, M]
+        parts = np.array((played, reward, reward * reward))  # [3, B]
         if self.scope == "shared":
-            gained = tuple(array.sum(axis=0, keepdims=True) for array in gained)
-            fade = fade.prod(axis=0, keepdims=True)
-        stats = self._stats(state)
-        pulls, total, square, weight = (
-            old * fade + new for old, new in zip(stats[:4], gained, strict=True)
-        )
-        weight = weight - weight.max(axis=1, keepdims=True)
-        learned = Arms(pulls, total, square, weight, stats.seed)
+            fade = self.discount ** np.count_nonzero(played)
+            sums = stats.sums * fade + parts @ credit
+        else:
+            fade = np.where(played, self.discount, 1.0)[:, None]
+            sums = stats.sums * fade[:, None] + parts.T[:, :, None] * credit[:, None]
+        log_weight = stats.log_weight
+        if self.algorithm == "exp3":
+            surprise = credit * (reward / (choice.probability * len(self.arms)))[:, None]
+            if self.scope == "shared":
+                surprise = surprise.sum(axis=0, keepdims=True)
+            log_weight = log_weight * fade + self.gamma * surprise
+            log_weight = log_weight - log_weight.max(axis=1, keepdims=True)
+        learned = Arms(sums, log_weight, stats.seed)
         if self.scope == "shared":
             return State(state.rows, learned)
         return State(learned, state.shared)
+
+    @functools.cached_property
+    def _lengths(self) -> IntArray:
+        return np.asarray(self.arms, np.int64)
 
     def _stats(self, state: State[Any, Any]) -> Arms:
         stats: Arms = state.shared if self.scope == "shared" else state.rows
@@ -132,29 +140,30 @@ class Bandit(Policy[Any, Any]):
     def _reward(self, outcome: Outcome) -> FloatArray:
         """Tokens per priced millisecond over the most that any tau could reach, ``[B]``."""
         cycle = outcome.cycle
-        priced = cycle.priced_ms()
-        most = (np.arange(1.0, priced.shape[1] + 1) / priced).max(axis=1)
         priced_cycle_ms = np.maximum(outcome.cycle_ms + cycle.pass_price_ms, 1e-9)
-        speed = outcome.num_emitted_tokens / priced_cycle_ms
-        scaled: FloatArray = np.minimum(speed / most, 1.0)
+        most = _most_tokens_per_ms(cycle.priced_ms())
+        scaled: FloatArray = np.minimum(outcome.num_emitted_tokens / priced_cycle_ms / most, 1.0)
         return scaled
 
     def _index(self, stats: Arms, cycle: Cycle) -> FloatArray:
         """The index of every arm, ``[B or 1, M]``."""
-        pulls = np.maximum(stats.pulls, 1e-12)
+        pulls, reward, square = stats.sums[:, 0], stats.sums[:, 1], stats.sums[:, 2]
         if self.algorithm == "thompson":
             draw = uniform(stats.seed, cycle.sequence_id, cycle.cycle_index, len(self.arms))
-            mean = (stats.reward + 0.5) / (stats.pulls + 1.0)
-            sampled: FloatArray = mean + ndtri(draw) * np.sqrt(0.25 / (stats.pulls + 1.0))
+            sampled: FloatArray = (reward + 0.5 + ndtri(draw) * np.sqrt(0.25 * (pulls + 1.0))) / (
+                pulls + 1.0
+            )
             return sampled
-        mean = stats.reward / pulls
-        log_ratio = np.log(np.maximum(stats.pulls.sum(axis=1, keepdims=True), 1.0)) / pulls
+        # The floors make the bonus of an arm that was never pulled as good as infinite.
+        some = np.maximum(pulls, 1e-12)
+        mean = reward / some
+        log_ratio = np.log(np.maximum(pulls.sum(axis=1, keepdims=True), 2.0)) / some
         if self.algorithm == "ucb-tuned":
-            variance = np.maximum(stats.square / pulls - mean * mean, 0.0)
-            spread = np.minimum(0.25, variance + np.sqrt(2.0 * log_ratio))
-            tuned: FloatArray = mean + np.sqrt(log_ratio * spread)
-            return tuned
-        index: FloatArray = mean + np.sqrt(self.exploration * log_ratio)
+            variance = np.maximum(square / some - mean * mean, 0.0)
+            log_ratio = log_ratio * np.minimum(0.25, variance + np.sqrt(2.0 * log_ratio))
+        else:
+            log_ratio = log_ratio * self.exploration
+        index: FloatArray = mean + np.sqrt(log_ratio)
         return index
 
     def _exp3(self, stats: Arms, cycle: Cycle) -> Choice:
@@ -165,3 +174,17 @@ class Bandit(Policy[Any, Any]):
         arm = (draw > probability.cumsum(axis=1)[:, :-1]).sum(axis=1)
         wide = np.broadcast_to(probability, (arm.size, len(self.arms)))
         return Choice(arm, wide[np.arange(arm.size), arm])
+
+
+def _most_tokens_per_ms(priced_ms: FloatArray) -> FloatArray:
+    """The rate at which every token of the best tau is accepted, ``[B or 1]``."""
+    if priced_ms.shape[0] == 1:
+        return np.asarray(_most_of(priced_ms.tobytes()))
+    most: FloatArray = (np.arange(1.0, priced_ms.shape[1] + 1) / priced_ms).max(axis=1)
+    return most
+
+
+@functools.lru_cache(maxsize=256)
+def _most_of(priced_ms: bytes) -> float:
+    row = np.frombuffer(priced_ms)
+    return float((np.arange(1.0, row.size + 1) / row).max())

@@ -1,7 +1,7 @@
-"""tau = argmax over k <= ceil(L) + margin of E[tokens | k] / priced time(k), L the mean run length.
+"""tau = argmax over k <= round(L) + margin of E[tokens | k] / priced time(k), L the mean run length.
 
-``L`` is an exponentially weighted estimate of the accepted-prefix length per sequence, corrected for
-censoring at tau (see ``_acceptance``: the plain average of accepted counts, as in GammaTune
+``L`` is an exponentially weighted estimate of the accepted-prefix length per sequence, corrected
+for censoring at tau (see ``_acceptance``: the plain average of accepted counts, as in GammaTune
 (2504.00030) and SGLang's tiers, cannot see beyond the tau it chose itself). Tokens are expected
 under a constant acceptance ``a = L / (1 + L)``: ``1 + a + ... + a**k`` (Leviathan et al. 2023,
 eq. 1). Where no k >= 1 pays, tau is 0; short probes, ever rarer while they fail, find the way back.
@@ -61,19 +61,18 @@ class Ewma(Policy[Acceptance, Empty]):
             best = _best_tau((cell + 0.5) / _GRID, priced, self.margin)
         return Decision(cycle.clip(np.where(best > 0, best, state.rows.probe())))
 
-    def update(
-        self, state: State[Acceptance, Empty], outcome: Outcome
-    ) -> State[Acceptance, Empty]:
+    def update(self, state: State[Acceptance, Empty], outcome: Outcome) -> State[Acceptance, Empty]:
         return State(state.rows.learn(outcome, self.smoothing), Empty())
 
 
 def _best_tau(rate: FloatArray, priced_ms: FloatArray, margin: int) -> IntArray:
     """The rule itself: rate ``[B]``, priced_ms ``[B or 1, K + 1]`` -> tau ``[B]``."""
     tau = np.arange(priced_ms.shape[1])
-    farthest = np.ceil(rate / (1.0 - rate)) + margin
+    farthest = np.rint(rate / (1.0 - rate)) + margin
     gain = expected_tokens(rate[:, None], tau) / priced_ms
     gain[tau > farthest[:, None]] = -math.inf
-    return np.argmax(gain, axis=1)
+    best: IntArray = np.argmax(gain, axis=1)
+    return best
 
 
 @functools.lru_cache(maxsize=256)

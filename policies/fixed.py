@@ -46,7 +46,5 @@ class Fixed(Policy[Acceptance, Empty]):
             tau = np.where(gain >= 1.0 / priced[:, 0], tau, probe)
         return Decision(cycle.clip(tau))
 
-    def update(
-        self, state: State[Acceptance, Empty], outcome: Outcome
-    ) -> State[Acceptance, Empty]:
+    def update(self, state: State[Acceptance, Empty], outcome: Outcome) -> State[Acceptance, Empty]:
         return State(state.rows.learn(outcome), Empty()) if self.fallback else state

@@ -142,7 +142,7 @@ def compare(
         raise ConfigError(f"resamples = {resamples}; it must be at least 1")
     if order is not None and sorted(order) != list(range(len(traces))):
         raise ConfigError("order: must name every sequence of the trace once")
-    built = [make_policy(policy) for policy in policies]
+    built = [(_label(policy), make_policy(policy)) for policy in policies]
     tell = on_progress or (lambda what: None)
     options: dict[str, Any] = {"costs": costs, "max_draft_tokens": max_draft_tokens}
 
@@ -155,8 +155,7 @@ def compare(
     ]
     tell("optimum")
     results.append(("optimum", optimum(flat, **options)))
-    for policy in built:
-        name = policy_spec(policy)
+    for name, policy in built:
         tell(name)
         outcome = replay(policy, traces, budget=budget, seed=seed, order=order, **options)
         results.append((name, outcome))
@@ -173,6 +172,11 @@ def compare(
         str(costs),
         max_draft_tokens,
     )
+
+
+def _label(policy: str | Policy[Any, Any]) -> str:
+    """A spec as it was written, or the one that builds the policy again."""
+    return policy if isinstance(policy, str) else policy_spec(policy)
 
 
 def _entries(

@@ -9,6 +9,7 @@ least number of passes, which decides whether a pass budget is feasible: the sam
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from adaptive_spec._arrays import FloatArray, IntArray
 from adaptive_spec.costs import ConstantCosts, CostModel
@@ -36,15 +37,15 @@ def optimum(
 
     Args:
       traces: the trace.
-      costs: what cycles cost; tau is free in 0..``max_draft_tokens``, within what live decoding
-        would allow.
+      costs: what cycles cost.
+      max_draft_tokens: tau is free in 0..K, within what live decoding would allow.
       pass_price_ms: price of a pass on top of its time; not part of ``time_ms``.
     """
     flat = traces.flat() if isinstance(traces, TraceSet) else traces
     n, longest = flat.num_tokens, int(flat.num_tokens.max())
     sequences = np.arange(n.size)
     best = np.zeros((n.size, longest + max_draft_tokens + 2))  # D, 0 from the end on
-    choice = np.zeros((n.size, longest), np.int16)
+    choice: npt.NDArray[np.int16] = np.zeros((n.size, longest), np.int16)
     for position in range(longest - 1, -1, -1):
         alive = sequences[n > position]
         token = flat.start[alive] + position
@@ -70,10 +71,11 @@ def least_passes(traces: TraceSet | FlatTrace, *, max_draft_tokens: int = 10) ->
 
 def _cap(flat: FlatTrace, sequence: IntArray, position: int) -> IntArray:
     room = np.minimum(flat.limit_tokens[sequence] - 1, flat.draftable_tokens[sequence]) - position
-    return np.maximum(room, 0)
+    cap: IntArray = np.maximum(room, 0)
+    return cap
 
 
-def _follow(flat: FlatTrace, choice: IntArray, costs: CostModel) -> Optimum:
+def _follow(flat: FlatTrace, choice: npt.NDArray[np.int16], costs: CostModel) -> Optimum:
     """Totals of the plan, by walking it from the start."""
     totals = np.zeros((4, flat.start.size), np.int64)
     time_ms = np.zeros(flat.start.size)
@@ -89,4 +91,4 @@ def _follow(flat: FlatTrace, choice: IntArray, costs: CostModel) -> Optimum:
         time_ms[alive] += costs.draft_ms(tau, 1, context) + costs.verify_ms(tau, 1, context)
         position[alive] += emitted
         alive = alive[position[alive] < flat.num_tokens[alive]]
-    return Optimum(*totals, time_ms)
+    return Optimum(totals[0], totals[1], totals[2], totals[3], time_ms)

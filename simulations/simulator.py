@@ -198,7 +198,18 @@ def _run(
     kept = None
     if log_cycles:
         kept = CycleLog(*(np.concatenate(column) for column in zip(*log, strict=True)))
-    return Replay(*totals, time_ms, engine_ms, cut_short, controller.ledger, kept)
+    tokens, cycles, num_drafted, num_accepted = totals
+    return Replay(
+        tokens,
+        cycles,
+        num_drafted,
+        num_accepted,
+        time_ms,
+        engine_ms,
+        cut_short,
+        controller.ledger,
+        kept,
+    )
 
 
 def _draft(
@@ -209,7 +220,7 @@ def _draft(
     position: IntArray,
     upto: IntArray,
 ) -> tuple[IntArray, DraftSignals]:
-    """Drafts token by token while the policy wants to: tokens drafted ``[B]``, and their signals."""
+    """Drafts on while the policy wants to: tokens drafted ``[B]``, and their signals."""
     depths = int(upto.max(initial=0))
     shown = signals.at(sequence, position, depths)
     drafted = np.minimum(upto, 1)

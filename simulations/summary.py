@@ -51,7 +51,9 @@ class Summary(NamedTuple):
     @property
     def acceptance_rate(self) -> float:
         """Accepted over drafted tokens; NaN where nothing was drafted."""
-        return self.num_accepted_tokens / self.num_draft_tokens if self.num_draft_tokens else math.nan
+        return (
+            self.num_accepted_tokens / self.num_draft_tokens if self.num_draft_tokens else math.nan
+        )
 
     @property
     def wasted_draft_tokens(self) -> int:

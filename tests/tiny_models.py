@@ -25,7 +25,7 @@ def tiny_llama(seed: int = 0, *, layers: int = 3, context: int = 256, **options:
     return _initialised(LlamaForCausalLM(config), seed)
 
 
-def tiny_qwen2(seed: int = 0, *, layers: int = 2, context: int = 256) -> Any:
+def tiny_qwen2(seed: int = 0, *, layers: int = 3, context: int = 256) -> Any:
     """A Qwen2, with biases in its projections."""
     config = Qwen2Config(**_sizes(layers, context), num_key_value_heads=2)
     return _initialised(Qwen2ForCausalLM(config), seed)
@@ -34,7 +34,7 @@ def tiny_qwen2(seed: int = 0, *, layers: int = 2, context: int = 256) -> Any:
 def tiny_mistral(seed: int = 0, *, context: int = 256, sliding_window: int | None = None) -> Any:
     """A Mistral."""
     config = MistralConfig(
-        **_sizes(2, context), num_key_value_heads=2, sliding_window=sliding_window
+        **_sizes(3, context), num_key_value_heads=2, sliding_window=sliding_window
     )
     return _initialised(MistralForCausalLM(config), seed)
 

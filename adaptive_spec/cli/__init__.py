@@ -1,6 +1,7 @@
 """The command line: ``adaptive-spec --help``."""
 
 import sys
+from typing import NoReturn
 
 from adaptive_spec.errors import (
     AdaptiveSpecError,
@@ -12,6 +13,7 @@ from adaptive_spec.errors import (
 )
 
 _USAGE_ERRORS = (ConfigError, CostsError, DrafterSpecError, PolicySpecError)
+_INTERRUPTED = 130
 
 
 def main() -> None:
@@ -27,10 +29,37 @@ def main() -> None:
             ) from None
         app()
     except AdaptiveSpecError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - rich may be what is missing
-        sys.exit(2 if isinstance(error, _USAGE_ERRORS) else 1)
+        _fail(str(error), 2 if isinstance(error, _USAGE_ERRORS) else 1)
+    except OSError as error:  # a full disk, a file that may not be read
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}", 1)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        _fail("out of memory; take a smaller batch, fewer tokens or a smaller model", 1)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)  # noqa: T201
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(141)  # the reader of our output went away, as `head` does
+        _interrupted()
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:  # how typer passes Ctrl-C on
+            _interrupted()
+        raise
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    # rich may be what is missing
+    print(f"error: {' '.join(message.splitlines())}", file=sys.stderr)  # noqa: T201
+    sys.exit(code)
+
+
+def _interrupted() -> NoReturn:
+    print("interrupted", file=sys.stderr)  # noqa: T201
+    sys.exit(_INTERRUPTED)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether Python or torch, whose CPU part has no error class of its own for it, ran out."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+    )

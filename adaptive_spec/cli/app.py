@@ -5,17 +5,15 @@ from typing import Annotated
 import typer
 
 from adaptive_spec import __version__
-from adaptive_spec.cli import (
-    compare,
-    demo,
-    generate,
-    import_run_lengths,
-    policies,
-    profile,
-    record,
-    simulate,
-    validate,
-)
+from adaptive_spec.cli.compare import compare
+from adaptive_spec.cli.demo import demo
+from adaptive_spec.cli.generate import generate
+from adaptive_spec.cli.import_run_lengths import import_run_lengths
+from adaptive_spec.cli.policies import policies
+from adaptive_spec.cli.profile import profile
+from adaptive_spec.cli.record import record
+from adaptive_spec.cli.simulate import simulate
+from adaptive_spec.cli.validate import validate
 
 app = typer.Typer(
     name="adaptive-spec",
@@ -46,12 +44,12 @@ def _root(
     pass
 
 
-app.command("demo")(demo.demo)
-app.command("generate")(generate.generate)
-app.command("record")(record.record)
-app.command("profile")(profile.profile)
-app.command("import-run-lengths")(import_run_lengths.import_run_lengths)
-app.command("simulate")(simulate.simulate)
-app.command("compare")(compare.compare)
-app.command("validate")(validate.validate)
-app.command("policies")(policies.policies)
+app.command("demo")(demo)
+app.command("generate")(generate)
+app.command("record")(record)
+app.command("profile")(profile)
+app.command("import-run-lengths")(import_run_lengths)
+app.command("simulate")(simulate)
+app.command("compare")(compare)
+app.command("validate")(validate)
+app.command("policies")(policies)

@@ -17,7 +17,7 @@ from adaptive_spec.traces import read_trace
 def compare(
     trace: options.TraceArgument,
     policy: options.PoliciesOption = None,
-    costs: options.CostsOption = DEFAULT_COSTS,
+    costs: options.ReplayCostsOption = DEFAULT_COSTS,
     best_static_from: Annotated[
         Path | None,
         typer.Option(
@@ -29,25 +29,29 @@ def compare(
     max_draft_tokens: options.MaxDraftTokensOption = 10,
     average_passes: options.AveragePassesOption = None,
     max_passes: options.MaxPassesOption = None,
-    resamples: Annotated[int, typer.Option(min=1, help="Bootstrap resamples.")] = 2000,
+    resamples: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="Bootstrap resamples.")
+    ] = 2000,
     seed: options.SeedOption = 0,
     json_file: options.JsonOption = None,
 ) -> None:
     """Compare policies on a trace, with paired bootstrap intervals over its prompts."""
-    built = [make_policy(spec) for spec in policy or DEFAULT_POLICIES]
+    specs = policy or DEFAULT_POLICIES
+    for spec in specs:
+        make_policy(spec)  # refuse a wrong one before anything is read
     budget = options.pass_budget(average_passes, max_passes)
-    model = parse_costs(costs or DEFAULT_COSTS)
+    model = parse_costs(costs)
     traces = read_trace(trace)
     other = None if best_static_from is None else read_trace(best_static_from)
     with progress() as bar:
-        task = bar.add_task("comparing", total=len(built) + 2)
+        task = bar.add_task("comparing", total=len(specs) + 2)
 
         def tell(what: str) -> None:
             bar.update(task, description=what)
             bar.advance(task)
 
         comparison = run_comparison(
-            built,
+            specs,
             traces,
             costs=model,
             max_draft_tokens=max_draft_tokens,

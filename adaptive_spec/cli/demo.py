@@ -2,15 +2,17 @@
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
 from rich.table import Table
 
-from adaptive_spec.cli.generate import ACCEPTED_STYLE, show_tokens
+from adaptive_spec._optional import require
+from adaptive_spec.cli import options
 from adaptive_spec.cli.live import Pair, prompts_from
-from adaptive_spec.cli.output import comparison_table, notes, progress, results, write_json
+from adaptive_spec.cli.output import comparison_table, note, progress, results, write_json
+from adaptive_spec.cli.streaming import ACCEPTED_STYLE, AnswerPrinter
 from adaptive_spec.cli.validate import (
     DEFAULT_POLICIES,
     LiveRun,
@@ -21,21 +23,34 @@ from adaptive_spec.cli.validate import (
 )
 from adaptive_spec.cost_files import save_costs
 from adaptive_spec.costs import MeasuredCosts
-from adaptive_spec.registry import make_policy, policy_spec
+from adaptive_spec.errors import DrafterSpecError
+from adaptive_spec.registry import make_policy
 from adaptive_spec.simulations.comparison import compare
 from adaptive_spec.traces import TraceSet, write_cycles, write_trace
+
+if TYPE_CHECKING:
+    from adaptive_spec.decoding.requests import Request
 
 
 def demo(
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the trace, costs and results.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder for the trace, costs and results.",
+            callback=options.folder_to_write,
+        ),
     ] = Path("demo-results"),
     drafter: Annotated[str, typer.Option(help="What drafts; as for `generate`.")] = "lookup",
     max_new_tokens: Annotated[int, typer.Option(min=8, help="Most tokens of an answer.")] = 48,
     limit: Annotated[int | None, typer.Option(min=2, help="Take the first prompts only.")] = None,
-    seed: Annotated[int, typer.Option(help="All randomness derives from it.")] = 0,
+    seed: options.SeedOption = 0,
 ) -> None:
     """The main job on a real pair: decode, record, replay, validate, compare. A few minutes."""
+    require("pyarrow", "trace")
+    if drafter == "none":
+        raise DrafterSpecError("demo: --drafter none leaves nothing to compare; try lookup")
     began = time.perf_counter()
     pair = Pair.load("builtin", drafter, "float32", None)
     prompts = prompts_from(None, limit)
@@ -58,8 +73,8 @@ def demo(
     with progress() as bar:
         task = bar.add_task("plain decoding", total=len(requests))
         plain = decode_plainly(pair, requests, 1, lambda: bar.advance(task))
-        notes.print("  plain decoding done")
-        traces = record_all(pair, requests, plain, True, 10)
+        note("  plain decoding done")
+        traces = record_all(pair, requests, plain, True, max_new_tokens, signal_depth=10)
         write_trace(traces, output / "trace.parquet")
         runs = []
         for spec in DEFAULT_POLICIES:
@@ -68,7 +83,7 @@ def demo(
                 pair,
                 requests,
                 traces,
-                make_policy(spec),
+                spec,
                 costs,
                 seed=seed,
                 on_finished=lambda task=task: bar.advance(task),  # type: ignore[misc]
@@ -76,7 +91,7 @@ def demo(
             runs.append(run)
             name = spec.partition(":")[0]
             write_cycles(run.completions, output / f"cycles-{name}.parquet")
-            notes.print(f"  {spec} done", markup=False)
+            note(f"  {spec} done")
     plain_ms = sum(completion.decode_ms for completion in plain.values())
     tokens = sum(len(completion.token_ids) for completion in plain.values())
     results.print(_live_table(runs, plain_ms, tokens))
@@ -91,7 +106,7 @@ def demo(
         ("comparison.json", "the table above"),
         ("cycles-*.parquet", "every live cycle"),
     ):
-        results.print(f"  {output / name}: {what}", markup=False)
+        results.print(f"  {output / name}: {what}", markup=False, soft_wrap=True)
     results.print(f"Done in {time.perf_counter() - began:.0f} s.")
     if not all(run.holds for run in runs):
         raise typer.Exit(1)
@@ -114,14 +129,14 @@ def _profile(pair: Pair, seed: int) -> MeasuredCosts:
         )
 
 
-def _stream(pair: Pair, request: "object", costs: MeasuredCosts) -> None:
-    from adaptive_spec.decoding.requests import Request, TokensEmitted
+def _stream(pair: Pair, request: "Request", costs: MeasuredCosts) -> None:
+    from adaptive_spec.decoding.requests import TokensEmitted
 
-    assert isinstance(request, Request)
+    answer = AnswerPrinter(pair.verifier)
     for event in pair.engine(make_policy("ewma"), costs).run([request]):
         if isinstance(event, TokensEmitted):
-            show_tokens(pair.verifier, event)
-    results.print()
+            answer.show(event)
+    answer.end()
 
 
 def _live_table(runs: list[LiveRun], plain_ms: float, tokens: int) -> Table:
@@ -147,7 +162,7 @@ def _live_table(runs: list[LiveRun], plain_ms: float, tokens: int) -> Table:
 
 
 def _compare(traces: TraceSet, costs: MeasuredCosts, output: Path, seed: int) -> None:
-    policies = [make_policy(spec) for spec in ("fixed:tau=1", *DEFAULT_POLICIES)]
+    policies = ("fixed:tau=1", *DEFAULT_POLICIES)
     with progress() as bar:
         task = bar.add_task("comparing", total=len(policies) + 2)
         comparison = compare(
@@ -157,8 +172,7 @@ def _compare(traces: TraceSet, costs: MeasuredCosts, output: Path, seed: int) ->
             seed=seed,
             on_progress=lambda what: bar.update(task, advance=1, description=what),
         )
-    names = ", ".join(policy_spec(policy) for policy in policies)
-    results.print(comparison_table(comparison, f"Replayed: {names}"))
+    results.print(comparison_table(comparison, "Replayed on the trace just recorded"))
     write_json(comparison.as_dict(), output / "comparison.json")
 
 

@@ -4,20 +4,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.text import Text
 
+from adaptive_spec._optional import require
 from adaptive_spec.cli import options
 from adaptive_spec.cli.live import Pair, prompts_from
-from adaptive_spec.cli.output import STDOUT, notes, results, rounded, write_json
+from adaptive_spec.cli.output import STDOUT, note, results, rounded, write_json
+from adaptive_spec.cli.streaming import AnswerPrinter
+from adaptive_spec.cost_files import parse_costs
 from adaptive_spec.errors import ConfigError
 from adaptive_spec.prompts import Prompt
-from adaptive_spec.registry import make_policy, policy_spec
+from adaptive_spec.registry import make_policy
 
 if TYPE_CHECKING:
     from adaptive_spec.decoding.models import Verifier
-    from adaptive_spec.decoding.requests import Completion, TokensEmitted
-
-ACCEPTED_STYLE = "black on green"
+    from adaptive_spec.decoding.requests import Completion
 
 
 def generate(
@@ -49,13 +49,19 @@ def generate(
     device: options.DeviceOption = None,
     cycles: Annotated[
         Path | None,
-        typer.Option(help="Write every cycle to this Parquet file.", rich_help_panel="Output"),
+        typer.Option(
+            help="Write every cycle to this Parquet file.",
+            callback=options.file_to_write,
+            rich_help_panel="Output",
+        ),
     ] = None,
     json_file: options.JsonOption = None,
 ) -> None:
     """Decode prompts with a policy; tokens that were drafted and accepted are highlighted."""
     if prompt is not None and prompts is not None:
         raise ConfigError("give either a PROMPT or --prompts FILE, not both")
+    if cycles is not None:
+        require("pyarrow", "trace")
     wanted = (
         (Prompt("prompt", prompt),)
         if prompt is not None
@@ -63,13 +69,14 @@ def generate(
     )
     chosen = make_policy(policy)
     budget = options.pass_budget(average_passes, max_passes)
+    given = None if costs is None else parse_costs(costs)
     pair = Pair.load(verifier, drafter, dtype, device)
     requests = pair.requests(wanted, max_new_tokens, chat_template)
     engine = pair.engine(
         chosen,
-        pair.costs(costs),
+        pair.costs(given),
         max_draft_tokens=max_draft_tokens,
-        batch_size=batch_size,
+        batch_size=min(batch_size, len(requests)),
         budget=budget,
         seed=seed,
         stop_strings=tuple(stop or ()),
@@ -79,45 +86,38 @@ def generate(
 
     streams = batch_size == 1 and json_file != STDOUT
     completions: list[Completion] = []
-    started: set[str] = set()
+    answer: AnswerPrinter | None = None
     for event in engine.run(requests):
-        if isinstance(event, TokensEmitted):
-            if streams:
-                if event.id not in started and len(requests) > 1:
-                    results.print(f"\n[{event.id}]", style="bold", markup=False)
-                started.add(event.id)
-                show_tokens(pair.verifier, event)
+        if isinstance(event, TokensEmitted) and streams:
+            if answer is None:
+                answer = AnswerPrinter(pair.verifier)
+                if len(requests) > 1:
+                    _heading(event.id)
+            answer.show(event)
         elif isinstance(event, Finished):
             completions.append(event.completion)
-            if streams:
-                results.print()
+            if answer is not None:
+                answer.end()
+                answer = None
             elif json_file != STDOUT:
-                results.print(f"\n[{event.completion.id}]", style="bold", markup=False)
-                results.print(pair.verifier.decode(event.completion.token_ids), markup=False)
+                _heading(event.completion.id)
+                text = pair.verifier.decode(event.completion.token_ids)
+                results.print(text, markup=False, soft_wrap=True)
     if cycles is not None:
         from adaptive_spec.traces import write_cycles
 
         write_cycles(completions, cycles)
-        notes.print(f"cycles written to {cycles}", markup=False)
-    notes.print(_totals(completions), markup=False)
+        note(f"cycles written to {cycles}")
+    note(_totals(completions))
     report = {
-        "policy": policy_spec(chosen),
+        "policy": policy,
         "completions": [_as_dict(pair.verifier, completion) for completion in completions],
     }
     write_json(report, json_file)
 
 
-def show_tokens(verifier: "Verifier", event: "TokensEmitted") -> None:
-    """Prints newly verified tokens at the cursor: drafted ones highlighted, the rest plain."""
-    accepted = verifier.decode(event.token_ids[: event.num_accepted])
-    own = verifier.decode(event.token_ids[event.num_accepted :])
-    if results.color_system is None:
-        # Without colours, drafted text stands in brackets.
-        line = Text(f"[{accepted}]{own}" if accepted else own)
-    else:
-        line = Text.assemble((accepted, ACCEPTED_STYLE), own)
-    results.print(line, end="", soft_wrap=True)
-    results.file.flush()
+def _heading(name: str) -> None:
+    results.print(f"\n[{name}]", style="bold", markup=False, soft_wrap=True)
 
 
 def _totals(completions: "list[Completion]") -> str:

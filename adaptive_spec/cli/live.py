@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from adaptive_spec._optional import require
 from adaptive_spec.budget import PassBudget
-from adaptive_spec.cli.output import notes
+from adaptive_spec.cli.output import note, notes
 from adaptive_spec.controller import Controller
-from adaptive_spec.cost_files import parse_costs
 from adaptive_spec.costs import ConstantCosts, CostModel
+from adaptive_spec.errors import PromptError
 from adaptive_spec.policy import Policy
 from adaptive_spec.prompts import Prompt, demo_prompts, read_prompts
 
@@ -26,17 +26,28 @@ if TYPE_CHECKING:
 def prompts_from(
     path: Path | None, limit: int | None = None, categories: list[str] | None = None
 ) -> tuple[Prompt, ...]:
-    """Prompts of a file, or those that come with the package."""
+    """Prompts of a file, or those that come with the package.
+
+    Raises:
+      PromptError: a file that cannot be read or is malformed, or an unknown category.
+    """
     if path is not None:
         return read_prompts(path, limit, categories)
-    chosen = [p for p in demo_prompts() if not categories or p.category in categories]
-    return tuple(chosen[:limit])
+    shipped = demo_prompts()
+    known = {prompt.category for prompt in shipped}
+    if not set(categories or ()) <= known:
+        raise PromptError(
+            f"--category: the prompts that come with the package have {', '.join(sorted(known))}; "
+            f"got {', '.join(categories or ())}"
+        )
+    return tuple(p for p in shipped if not categories or p.category in categories)[:limit]
 
 
 def quiet_libraries() -> None:
     """Keeps transformers' own bars and advice out of our output."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TQDM_DISABLE", "1")
     require("torch", "hf")
     transformers = require("transformers", "hf")
     transformers.utils.logging.set_verbosity_error()
@@ -51,7 +62,7 @@ def status(text: str) -> Iterator[None]:
         with notes.status(text):
             yield
     else:
-        notes.print(f"{text}...", markup=False)
+        note(f"{text}...")
         yield
 
 
@@ -67,11 +78,19 @@ class Pair:
         """Loads both models; the built-in one is converted at its first use."""
         quiet_libraries()
         from adaptive_spec.decoding.builtin import BUILTIN, builtin_model_dir
-        from adaptive_spec.decoding.models import load_drafter, load_verifier
+        from adaptive_spec.decoding.models import (
+            load_drafter,
+            load_verifier,
+            parse_drafter,
+            parse_target,
+        )
 
+        # Refuse what is misspelt before loading, or even converting, anything.
+        parse_drafter(drafter)
+        parse_target(dtype, device)
         if verifier == BUILTIN:
             builtin_model_dir(
-                on_convert=lambda: notes.print(
+                on_convert=lambda: note(
                     "converting the built-in model's weights, once, about half a minute..."
                 )
             )
@@ -100,14 +119,12 @@ class Pair:
         share = _layer_weights(runner.model) / _layer_weights(self.verifier.model)
         return ConstantCosts(draft=round(share, 3), verify=0.05)
 
-    def costs(self, text: str | None) -> CostModel:
-        """The costs asked for, or a guess, said to be one."""
-        if text is not None:
-            return parse_costs(text)
+    def costs(self, given: CostModel | None) -> CostModel:
+        """The costs given, or a guess, said to be one."""
+        if given is not None:
+            return given
         guess = self.guessed_costs()
-        notes.print(
-            f"costs: guessed as {guess}; measure them with `adaptive-spec profile`", markup=False
-        )
+        note(f"costs: guessed as {guess}; measure them with `adaptive-spec profile`")
         return guess
 
     def engine(
@@ -159,4 +176,4 @@ def finished(
 
 def _layer_weights(model: Any) -> int:
     embedding = model.get_input_embeddings().weight.numel()
-    return max(sum(p.numel() for p in model.base_model.parameters()) - embedding, 1)
+    return int(max(sum(p.numel() for p in model.base_model.parameters()) - embedding, 1))

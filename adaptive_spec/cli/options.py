@@ -1,11 +1,14 @@
 """Options that several commands share, so that they read and mean the same everywhere."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from adaptive_spec.budget import PassBudget
+from adaptive_spec.cli.output import STDOUT
+from adaptive_spec.errors import ConfigError
 
 MODELS, REQUESTS, CONTROL, OUTPUT = "Models", "Requests", "Control", "Output"
 
@@ -80,14 +83,13 @@ PoliciesOption = Annotated[
         rich_help_panel=CONTROL,
     ),
 ]
-CostsOption = Annotated[
-    str | None,
-    typer.Option(
-        help="A file written by `adaptive-spec profile`, or draft=0.125,verify=0.0 in plain "
-        "verifier passes per token.",
-        rich_help_panel=CONTROL,
-    ),
-]
+_COSTS = typer.Option(
+    help="A file written by `adaptive-spec profile`, or draft=0.125,verify=0.0 in plain "
+    "verifier passes per token.",
+    rich_help_panel=CONTROL,
+)
+CostsOption = Annotated[str | None, _COSTS]
+ReplayCostsOption = Annotated[str, _COSTS]
 MaxDraftTokensOption = Annotated[
     int, typer.Option(min=0, max=1024, help="Largest tau.", rich_help_panel=CONTROL)
 ]
@@ -103,14 +105,51 @@ MaxPassesOption = Annotated[
     ),
 ]
 SeedOption = Annotated[
-    int, typer.Option(help="All randomness derives from it.", rich_help_panel=CONTROL)
+    int,
+    typer.Option(
+        min=0,
+        max=(1 << 32) - 1,
+        help="All randomness derives from it.",
+        rich_help_panel=CONTROL,
+    ),
 ]
+
+
+def file_to_write(target: Path | None) -> Path | None:
+    """Refuses a file that cannot be written, before the work whose results it is to hold."""
+    if target is None or target == STDOUT:
+        return target
+    if target.is_dir():
+        raise ConfigError(f"{target}: cannot be written, it is a folder; give the name of a file")
+    return path_to_write(target)
+
+
+def folder_to_write(target: Path) -> Path:
+    """Refuses a folder that cannot be written to, or made."""
+    if target.exists() and not target.is_dir():
+        raise ConfigError(
+            f"{target}: cannot be written to, it is a file; give the name of a folder"
+        )
+    return path_to_write(target)
+
+
+def path_to_write(target: Path) -> Path:
+    """Refuses a path that can be neither written nor made."""
+    there = next(p for p in (target, *target.absolute().parents) if p.exists())
+    if there != target and not there.is_dir():
+        raise ConfigError(f"{target}: cannot be written, {there} is not a folder")
+    if not os.access(there, os.W_OK):
+        raise ConfigError(f"{target}: cannot be written, {there} is write-protected")
+    return target
+
+
 JsonOption = Annotated[
     Path | None,
     typer.Option(
         "--json",
         help="Also write the results as JSON to this file; '-' writes them to standard output, "
         "alone.",
+        callback=file_to_write,
         rich_help_panel=OUTPUT,
     ),
 ]

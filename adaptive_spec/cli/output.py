@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -14,6 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from adaptive_spec._files import atomic_write
 from adaptive_spec.errors import ConfigError
@@ -22,15 +24,24 @@ from adaptive_spec.simulations.summary import Summary
 
 STDOUT = Path("-")
 
-notes = Console(stderr=True, highlight=False)
+notes = Console(stderr=True, highlight=False, emoji=False)
 """Progress and remarks go to standard error, so that standard output holds results alone."""
 
-results = Console(highlight=False)
+_WIDTH_OF_FILES = 110
+
+results = Console(highlight=False, emoji=False)
+if not results.is_terminal:
+    results = Console(highlight=False, emoji=False, width=_WIDTH_OF_FILES)
 """Results."""
 
 
+def note(text: str) -> None:
+    """A remark of one line, however long it is and whatever it quotes."""
+    notes.print(text, markup=False, soft_wrap=True)
+
+
 def progress() -> Progress:
-    """A progress bar on standard error."""
+    """A progress bar on standard error, if somebody is watching."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
@@ -39,6 +50,7 @@ def progress() -> Progress:
         TimeRemainingColumn(),
         console=notes,
         transient=True,
+        disable=not notes.is_terminal,
     )
 
 
@@ -55,7 +67,7 @@ def write_json(data: object, target: Path | None) -> None:
             temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"--json {target}: cannot be written ({error.strerror})") from None
-    notes.print(f"results written to {target}", markup=False)
+    note(f"results written to {target}")
 
 
 def show(table: Table, target: Path | None) -> None:
@@ -67,16 +79,14 @@ def show(table: Table, target: Path | None) -> None:
 def comparison_table(comparison: Comparison, title: str) -> Table:
     """The comparison, one policy a row, the marks first."""
     tau, source = comparison.best_static_tau, comparison.best_static_from
-    table = Table(
-        title=title,
-        caption=f"costs: {comparison.costs}; best static tau = {tau}, chosen on {source}; "
-        "[low, high]: 95 % paired bootstrap over prompts",
-        title_justify="left",
-        caption_justify="left",
+    caption = (
+        f"costs: {comparison.costs}\nbest static tau = {tau}, chosen on {source}\n"
+        "below each ratio its 95 % interval, by paired bootstrap over prompts"
     )
+    table = _table(title, caption)
     _summary_columns(table)
-    for name in ("over plain", "over best static", "share of span"):
-        table.add_column(name, justify="right")
+    for name in ("over\nplain", "over best\nstatic", "share\nof span"):
+        table.add_column(name, justify="right", no_wrap=True)
     for label, entry in (
         ("plain decoding", comparison.plain),
         (f"best static (tau={tau})", comparison.best_static),
@@ -90,17 +100,28 @@ def comparison_table(comparison: Comparison, title: str) -> Table:
 
 def summary_table(summaries: list[Summary], title: str, caption: str) -> Table:
     """Replays, one policy a row."""
-    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
+    table = _table(title, caption)
     _summary_columns(table)
     for summary in summaries:
         table.add_row(*_summary_row(summary.policy, summary))
     return table
 
 
+def _table(title: str, caption: str) -> Table:
+    return Table(
+        title=Text(title, style="bold"),
+        caption=Text(caption, style="dim"),
+        title_justify="left",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1),
+    )
+
+
 def _summary_columns(table: Table) -> None:
-    table.add_column("policy", overflow="fold")
-    for name in ("tokens/cycle", "passes/request", "accepted", "wasted", "time"):
-        table.add_column(name, justify="right")
+    table.add_column("policy", overflow="fold", min_width=14)
+    for name in ("tokens\n/cycle", "passes\n/request", "accep-\nted", "wasted\ndrafts", "time"):
+        table.add_column(name, justify="right", no_wrap=True)
 
 
 def _summary_row(label: str, summary: Summary) -> list[str]:
@@ -126,11 +147,11 @@ def _comparison_row(label: str, entry: Entry) -> list[str]:
 
 
 def _ratio(interval: Interval) -> str:
-    return f"{interval.value:.3f} [{interval.low:.2f}, {interval.high:.2f}]"
+    return f"{interval.value:.3f}\n{interval.low:.2f}..{interval.high:.2f}"
 
 
 def _percent(interval: Interval) -> str:
-    return f"{interval.value:+.0%} [{interval.low:+.0%}, {interval.high:+.0%}]"
+    return f"{interval.value:+.0%}\n{interval.low:+.0%}..{interval.high:+.0%}"
 
 
 def rounded(value: float, digits: int = 3) -> Any:

@@ -2,9 +2,14 @@
 
 import dataclasses
 import inspect
+import math
+from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
+from adaptive_spec._specs import spec_value
 from adaptive_spec.cli import options
 from adaptive_spec.cli.output import show, write_json
 from adaptive_spec.errors import PolicySpecError
@@ -14,27 +19,33 @@ from adaptive_spec.registry import policy_class, policy_names, summary
 
 def policies(json_file: options.JsonOption = None) -> None:
     """List all policies installed, with their fields and defaults."""
-    table = Table(caption="write a spec as name:field=value,field=value", caption_justify="left")
-    for column in ("policy", "what it does", "learns", "looks inside the draft", "fields"):
-        table.add_column(column, overflow="fold")
+    table = Table(
+        caption="a spec is name:field=value,field=value", caption_justify="left", box=SIMPLE_HEAD
+    )
+    table.add_column("policy", style="bold")
+    table.add_column("what it does, and its fields with their defaults")
+    table.add_column("learns")
     entries = []
     for name in policy_names():
         try:
             cls = policy_class(name)
         except PolicySpecError as error:  # one broken package must not hide the others
-            table.add_row(name, str(error), "", "", "")
+            table.add_row(name, Text(str(error)), "")
+            entries.append({"policy": name, "error": str(error)})
             continue
-        fields = {f.name: f.default for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        fields = _defaults(cls)
         inside = cls.keep_drafting is not Policy.keep_drafting
-        text = ", ".join(f"{key}={value}" for key, value in fields.items())
-        table.add_row(name, summary(cls), cls.learns, "yes" if inside else "no", text)
+        text = ", ".join(f"{key}={spec_value(value)}" for key, value in fields.items())
+        described = Text(summary(cls)).append(f"\n{text}", style="dim")
+        learns = cls.learns + (", looks inside the draft" if inside else "")
+        table.add_row(name, described, learns)
         entries.append(
             {
                 "policy": name,
                 "summary": summary(cls),
                 "learns": cls.learns,
                 "looks_inside_draft": inside,
-                "fields": {k: v if _is_plain(v) else str(v) for k, v in fields.items()},
+                "fields": fields,
                 "documentation": inspect.getdoc(cls),
             }
         )
@@ -42,5 +53,19 @@ def policies(json_file: options.JsonOption = None) -> None:
     write_json(entries, json_file)
 
 
+def _defaults(cls: type[Policy[Any, Any]]) -> dict[str, Any]:
+    """A policy's fields with their defaults, as JSON knows them."""
+    defaults: dict[str, Any] = {}
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        value = field.default
+        if field.default_factory is not dataclasses.MISSING:
+            value = field.default_factory()
+        if field.init:
+            defaults[field.name] = value if _is_plain(value) else spec_value(value)
+    return defaults
+
+
 def _is_plain(value: object) -> bool:
-    return value is None or isinstance(value, bool | int | float | str)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, bool | int | str)

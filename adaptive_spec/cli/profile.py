@@ -9,26 +9,34 @@ from rich.table import Table
 
 from adaptive_spec.cli import options
 from adaptive_spec.cli.live import Pair
-from adaptive_spec.cli.output import notes, progress, results
+from adaptive_spec.cli.output import note, progress, results
 from adaptive_spec.cost_files import save_costs
 from adaptive_spec.costs import MeasuredCosts
 from adaptive_spec.errors import ConfigError
 
+_MOST_SEQUENCES, _MOST_TOKENS = 1024, 1 << 20
+
 
 def profile(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where the costs go: a .json.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Where the costs go: a .json.",
+            callback=options.file_to_write,
+        ),
+    ],
     verifier: options.VerifierOption = "builtin",
     drafter: options.DrafterOption = "lookup",
-    batch_sizes: Annotated[
-        str, typer.Option(help="Sequences per pass.", metavar="N,N...")
-    ] = "1,4",
+    batch_sizes: Annotated[str, typer.Option(help="Sequences per pass.", metavar="N,N...")] = "1,4",
     contexts: Annotated[
         str, typer.Option(help="Tokens before the block.", metavar="N,N...")
     ] = "64,512",
     widths: Annotated[
         str, typer.Option(help="Tokens of a block, per sequence.", metavar="N,N...")
     ] = "1,2,3,4,5,6,7,8,9,11,13,16,17,24,33",
-    repeats: Annotated[int, typer.Option(min=1, help="Measurements of each point.")] = 3,
+    repeats: Annotated[int, typer.Option(min=1, max=1000, help="Measurements of each point.")] = 3,
     seed: options.SeedOption = 0,
     dtype: options.DtypeOption = "float32",
     device: options.DeviceOption = None,
@@ -65,7 +73,7 @@ def profile(
         )
     save_costs(costs, output)
     results.print(costs_table(costs))
-    notes.print(f"costs written to {output}", markup=False)
+    note(f"costs written to {output}")
 
 
 def costs_table(costs: MeasuredCosts) -> Table:
@@ -94,6 +102,10 @@ def costs_table(costs: MeasuredCosts) -> Table:
 
 def _numbers(name: str, text: str) -> tuple[int, ...]:
     try:
-        return tuple(int(item) for item in text.split(","))
+        numbers = tuple(int(item) for item in text.split(","))
     except ValueError:
         raise ConfigError(f"{name} {text!r}: give whole numbers, as in 1,2,4") from None
+    most = _MOST_SEQUENCES if name == "--batch-sizes" else _MOST_TOKENS
+    if not all(1 <= number <= most for number in numbers):
+        raise ConfigError(f"{name} {text!r}: allowed are 1 to {most}")
+    return numbers

@@ -1,5 +1,6 @@
 """``adaptive-spec record``: an exact trace of a model pair on prompts."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,20 +9,26 @@ import typer
 from adaptive_spec._optional import require
 from adaptive_spec.cli import options
 from adaptive_spec.cli.live import Pair, prompts_from
-from adaptive_spec.cli.output import notes, progress
+from adaptive_spec.cli.output import note, progress
 from adaptive_spec.costs import ConstantCosts
 from adaptive_spec.errors import DrafterSpecError
 from adaptive_spec.registry import make_policy
-from adaptive_spec.traces import TraceInfo, TraceWriter
+from adaptive_spec.traces import SequenceTrace, TraceInfo, TraceWriter
 
 if TYPE_CHECKING:
     from adaptive_spec.decoding.recorder import Recorder
+    from adaptive_spec.decoding.requests import Request
 
 
 def record(
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="The trace: a .parquet file, or a folder of parts."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="The trace: a .parquet file, or a folder of parts.",
+            callback=options.path_to_write,
+        ),
     ],
     prompts: options.PromptsOption = None,
     limit: options.LimitOption = None,
@@ -58,31 +65,44 @@ def record(
         raise DrafterSpecError("record: --drafter none leaves nothing to record; try lookup")
     pair = Pair.load(verifier, drafter, dtype, device)
     requests = pair.requests(wanted, max_new_tokens, chat_template)
-    recorder, info = recording(
-        pair, chat_template, max_draft_tokens=max_draft_tokens, signals=signals
-    )
+    depth = max_draft_tokens if signals else 0
+    recorder, info = recording(pair, chat_template, max_new_tokens, signal_depth=depth)
     with TraceWriter(output, info) as writer, progress() as bar:
-        done = writer.done_ids
-        left = [request for request in requests if request.id not in done]
+        left = [r for r in requests if not writer.is_done(r.id, r.prompt_ids)]
         if len(left) < len(requests):
-            notes.print(f"{len(requests) - len(left)} of {len(requests)} are recorded already")
-        engine = pair.engine(
-            make_policy("fixed:tau=0"), ConstantCosts(), batch_size=batch_size, drafting=False
-        )
-        from adaptive_spec.decoding.requests import Finished
-
-        by_id = {request.id: request for request in left}
+            note(f"{len(requests) - len(left)} of {len(requests)} are recorded already")
         task = bar.add_task("recording", total=len(requests), completed=len(requests) - len(left))
-        for event in engine.run(left):
-            if isinstance(event, Finished):
-                writer.add(recorder.record(by_id[event.completion.id], event.completion))
+        try:
+            for sequence in _decoded(pair, recorder, left, batch_size):
+                writer.add(sequence)
                 bar.advance(task)
+        except KeyboardInterrupt:
+            note(f"{len(writer.done_ids)} of {len(requests)} recorded; the same command continues")
+            raise
         writer.close(order=[request.id for request in requests])
-    notes.print(f"trace written to {output}", markup=False)
+    note(f"trace written to {output}")
+
+
+def _decoded(
+    pair: Pair, recorder: "Recorder", requests: "list[Request]", batch_size: int
+) -> Iterator[SequenceTrace]:
+    """Decodes requests plainly, and looks at each as soon as it is finished."""
+    from adaptive_spec.decoding.requests import Finished
+
+    by_id = {request.id: request for request in requests}
+    engine = pair.engine(
+        make_policy("fixed:tau=0"),
+        ConstantCosts(),
+        batch_size=max(min(batch_size, len(requests)), 1),
+        drafting=False,
+    )
+    for event in engine.run(requests):
+        if isinstance(event, Finished):
+            yield recorder.record(by_id[event.completion.id], event.completion)
 
 
 def recording(
-    pair: Pair, chat_template: bool, *, max_draft_tokens: int = 10, signals: bool = True
+    pair: Pair, chat_template: bool, max_new_tokens: int, *, signal_depth: int
 ) -> "tuple[Recorder, TraceInfo]":
     """What records a pair's completions, and what its trace says of it."""
     from adaptive_spec.decoding.recorder import Recorder
@@ -91,12 +111,14 @@ def recording(
     drafter = pair.make_drafter(1)
     assert drafter is not None
     context = ModelRunner(pair.verifier.model).context_limit
-    recorder = Recorder(drafter, context, max_draft_tokens=max_draft_tokens, signals=signals)
+    recorder = Recorder(drafter, context, signal_depth=signal_depth)
     info = TraceInfo(
         verifier=pair.verifier.name,
         drafter=drafter.spec,
         drafting=drafter.drafting,
         numerics=pair.verifier.numerics,
         chat_template=chat_template,
+        max_new_tokens=max_new_tokens,
+        signal_depth=signal_depth,
     )
     return recorder, info

@@ -7,7 +7,7 @@ import typer
 from adaptive_spec.cli import options
 from adaptive_spec.cli.output import notes, progress, show, summary_table, write_json
 from adaptive_spec.cost_files import parse_costs
-from adaptive_spec.registry import make_policy, policy_spec
+from adaptive_spec.registry import make_policy
 from adaptive_spec.simulations.optimum import least_passes
 from adaptive_spec.simulations.simulator import replay
 from adaptive_spec.simulations.summary import Summary
@@ -20,7 +20,7 @@ DEFAULT_POLICIES = ("fixed:tau=1", "fixed:tau=3", "fixed:tau=5", "ewma", "bandit
 def simulate(
     trace: options.TraceArgument,
     policy: options.PoliciesOption = None,
-    costs: options.CostsOption = DEFAULT_COSTS,
+    costs: options.ReplayCostsOption = DEFAULT_COSTS,
     max_draft_tokens: options.MaxDraftTokensOption = 10,
     average_passes: options.AveragePassesOption = None,
     max_passes: options.MaxPassesOption = None,
@@ -32,14 +32,16 @@ def simulate(
     json_file: options.JsonOption = None,
 ) -> None:
     """Replay policies on a trace: what the live engine would have done, cycle for cycle."""
-    built = [make_policy(spec) for spec in policy or DEFAULT_POLICIES]
+    specs = policy or DEFAULT_POLICIES
+    built = [make_policy(spec) for spec in specs]
     budget = options.pass_budget(average_passes, max_passes)
-    model = parse_costs(costs or DEFAULT_COSTS)
+    model = parse_costs(costs)
     traces = read_trace(trace)
+    if concurrency is not None:
+        concurrency = min(concurrency, len(traces))
     summaries, entries = [], []
     with progress() as bar:
-        for chosen in built:
-            name = policy_spec(chosen)
+        for name, chosen in zip(specs, built, strict=True):
             task = bar.add_task(name, total=len(traces))
             result = replay(
                 chosen,
@@ -79,4 +81,5 @@ def _warn_if_infeasible(traces: TraceSet, average_passes: float, max_draft_token
             f"infeasible: no policy can keep {average_passes:g} passes per request here; the least "
             f"possible, with tau up to {max_draft_tokens}, is {least:.2f}",
             style="bold red",
+            soft_wrap=True,
         )

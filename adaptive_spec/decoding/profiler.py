@@ -1,9 +1,9 @@
 """Profiling what a cycle costs on this machine, as curves for the cost model.
 
-A verifier pass is timed over block size, context and batch; drafting is timed at two lengths, which
-gives what it costs to begin and what each token adds. Measurements are interleaved in shuffled order
-and the median taken, so that a slow spell of the machine falls on all of them alike; the curve over
-the block size is then fitted monotone (isotonic regression: Barlow et al. 1972).
+A verifier pass is timed over block size, context and batch; drafting is timed at two lengths,
+which gives what it costs to begin and what each token adds. Measurements are interleaved in
+shuffled order and the median taken, so that a slow spell of the machine falls on all of them alike;
+the curve over the block size is then fitted monotone (isotonic regression: Barlow et al. 1972).
 """
 
 import itertools
@@ -69,7 +69,9 @@ def profile_costs(
     total, done = len(batches) * repeats * len(lengths) * (len(blocks) + 2), 0
     for b, batch in enumerate(batches):
         bench = _Bench(model, make_drafter(batch), batch, lengths[-1], generator)
-        points = list(itertools.product(range(len(lengths)), (*blocks, -_SHORT_DRAFT, -_LONG_DRAFT)))
+        points = list(
+            itertools.product(range(len(lengths)), (*blocks, -_SHORT_DRAFT, -_LONG_DRAFT))
+        )
         times: dict[tuple[int, int], list[float]] = {point: [] for point in points}
         for _ in range(repeats):
             for i in generator.permutation(len(points)):
@@ -111,7 +113,7 @@ class _Bench:
         self._device = torch.device(self._runner.device)
 
     def time_ms(self, context: int, what: int) -> float:
-        """Time of a pass over ``what`` tokens a row, or of drafting ``-what`` tokens if negative."""
+        """Time of a pass over ``what`` tokens a row; of drafting ``-what`` where negative."""
         if what > 0:
             return self._pass_ms(context, what)
         return 0.0 if self._drafter is None else self._draft_ms(self._drafter, context, -what)

@@ -33,16 +33,15 @@ class Recorder:
         drafter: Drafter,
         context_limit: int,
         *,
-        max_draft_tokens: int = 10,
-        signals: bool = True,
+        signal_depth: int = 10,
     ) -> None:
         """Sets up a recorder.
 
         Args:
           drafter: whose proposals are recorded; not used for decoding meanwhile.
           context_limit: the verifier's, in tokens.
-          max_draft_tokens: largest tau for which signals are kept; run lengths serve any tau.
-          signals: record signals too, for policies that look inside the draft.
+          signal_depth: tokens of a draft whose signals are kept, for policies that look inside it;
+            0 for none. Run lengths serve any tau.
 
         Raises:
           ConfigError: a drafter of a kind that cannot be recorded.
@@ -51,8 +50,8 @@ class Recorder:
             raise ConfigError(f"record: drafters of type {type(drafter).__name__} are not known")
         self._drafter = drafter
         self._context_limit = context_limit
-        self._depth = max(max_draft_tokens - 1, 0)
-        self._signals = signals
+        self._depth = max(signal_depth - 1, 0)
+        self._signals = signal_depth > 0
         self._runner: ModelRunner | None = None
         if isinstance(drafter, DraftModelDrafter):
             self._runner = ModelRunner(drafter.runner.model, slots=1 + _ROLLOUTS_AT_ONCE)
@@ -103,7 +102,11 @@ class Recorder:
 
     @torch.inference_mode()
     def _draft_model(
-        self, drafter: DraftModelDrafter, prompt: list[int], output: list[int], draftable: int | None
+        self,
+        drafter: DraftModelDrafter,
+        prompt: list[int],
+        output: list[int],
+        draftable: int | None,
     ) -> tuple[IntArray, dict[str, SignalTrace]]:
         runner = self._runner
         assert runner is not None
@@ -129,9 +132,7 @@ class Recorder:
                     some = wrong[begin : begin + _ROLLOUTS_AT_ONCE]
                     later[some] = self._roll_out(drafter, len(prompt), some, choices[some])
         names = ("top1_probability", "entropy", "margin")
-        signals = {
-            name: SignalTrace(first[:, i], later[:, :, i]) for i, name in enumerate(names)
-        }
+        signals = {name: SignalTrace(first[:, i], later[:, :, i]) for i, name in enumerate(names)}
         return run_lengths_of(agreement), signals
 
     def _roll_out(

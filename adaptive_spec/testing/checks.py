@@ -62,7 +62,13 @@ def check_policy(policy: str | Policy[Any, Any], *, max_examples: int | None = N
     settings: dict[str, Any] = {"deadline": None}
     if max_examples is not None:
         settings["max_examples"] = max_examples
-    hypothesis.settings(**settings)(test)()
+    try:
+        hypothesis.settings(**settings)(test)()
+    except hypothesis.errors.Flaky as error:
+        raise PolicyCheckError(
+            f"{type(built).__name__}: the same history goes differently each time; draw from "
+            "adaptive_spec.randomness, keyed by the cycle"
+        ) from error
 
 
 def check_history(policy: Policy[Any, Any], history: History) -> None:
@@ -157,9 +163,7 @@ class Audit(Policy[Any, Any]):
         old, new = dict(leaves(state)), dict(leaves(updated))
         for name, leaf in new.items():
             _demand(
-                name in old
-                and leaf.shape == old[name].shape
-                and leaf.dtype == old[name].dtype,
+                name in old and leaf.shape == old[name].shape and leaf.dtype == old[name].dtype,
                 self.inner,
                 f"update: {name} changed its shape or dtype",
             )
@@ -197,7 +201,8 @@ def _equal(a: Any, b: Any) -> bool:
     """Whether two nested tuples of arrays are equal; NaN equals NaN."""
     left, right = list(leaves(a)), list(leaves(b))
     return len(left) == len(right) and all(
-        np.array_equal(x, y, equal_nan=_is_float(x)) for (_, x), (_, y) in zip(left, right, strict=True)
+        np.array_equal(x, y, equal_nan=_is_float(x))
+        for (_, x), (_, y) in zip(left, right, strict=True)
     )
 
 

@@ -183,8 +183,8 @@ def _listen(
 
     class Listener(Policy[Any, Any]):
         looks_inside_draft = policy.looks_inside_draft
-        init = staticmethod(policy.init)  # type: ignore[assignment]
-        keep_drafting = staticmethod(policy.keep_drafting)  # type: ignore[assignment]
+        init = staticmethod(policy.init)
+        keep_drafting = staticmethod(policy.keep_drafting)
 
         def decide(self, state: State[Any, Any], cycle: Cycle) -> Any:
             decided.append((state, cycle))

@@ -30,6 +30,8 @@ class TraceInfo:
       numerics: dtype, device and attention of the verifier, for telling traces apart.
       source: "recorded" by this package, or "imported" from run lengths.
       chat_template: whether the prompts went through the tokenizer's chat template.
+      max_new_tokens: limit asked for when recording; 0 where not known.
+      signal_depth: tokens of a draft whose signals are kept; 0 for none.
     """
 
     verifier: str
@@ -38,6 +40,8 @@ class TraceInfo:
     numerics: str = "unknown"
     source: Literal["recorded", "imported"] = "recorded"
     chat_template: bool = True
+    max_new_tokens: int = 0
+    signal_depth: int = 0
 
 
 class SignalTrace(NamedTuple):

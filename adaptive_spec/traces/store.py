@@ -6,11 +6,12 @@ in "/", is a folder already, or has no ``.parquet`` suffix stays a folder of par
 """
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from adaptive_spec._arrays import IntArray
 from adaptive_spec.errors import TraceError
 from adaptive_spec.traces.parquet import differences, read_trace, write_trace
 from adaptive_spec.traces.records import SequenceTrace, TraceInfo, TraceSet
@@ -24,7 +25,7 @@ class TraceWriter:
 
         with TraceWriter("runs/trace.parquet", info) as writer:
             for prompt in prompts:
-                if prompt.id not in writer.done_ids:
+                if not writer.is_done(prompt.id, prompt.token_ids):
                     writer.add(record(prompt))
             writer.close(order=[prompt.id for prompt in prompts])
 
@@ -58,10 +59,11 @@ class TraceWriter:
         )
         self._pending: list[SequenceTrace] = []
         self._closed = False
-        self._complete = self._ids_in(self.path) if self.path.is_file() else []
-        parts = self._ids_in(self.folder) if self._parts() else []
+        complete = self._prompts_in(self.path) if self.path.is_file() else {}
+        parts = self._prompts_in(self.folder) if self._parts() else {}
+        self._complete = list(complete)
         # A run stopped between the last rename and the removal of its parts left ids in both.
-        self._done = dict.fromkeys([*self._complete, *parts])
+        self._done = {**complete, **parts}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -73,6 +75,26 @@ class TraceWriter:
     def done_ids(self) -> frozenset[str]:
         """Ids of the sequences that are there: from earlier runs, and added to this one."""
         return frozenset(self._done)
+
+    def is_done(self, name: str, prompt_ids: Sequence[int]) -> bool:
+        """Whether a sequence is there.
+
+        Args:
+          name: its id.
+          prompt_ids: its prompt's tokens, to be sure that it is the same prompt.
+
+        Raises:
+          TraceError: another prompt was recorded under this id.
+        """
+        if name not in self._done:
+            return False
+        recorded = self._done[name]
+        if recorded is not None and recorded.tolist() != list(prompt_ids):
+            raise TraceError(
+                f"trace {str(self.path)!r}: id {name!r} was recorded with another prompt; give the "
+                "changed prompt a new id, or write to another path"
+            )
+        return True
 
     def add(self, sequence: SequenceTrace) -> None:
         """Takes a sequence in; every ``flush_every`` of them are written out.
@@ -89,7 +111,7 @@ class TraceWriter:
                 "skip those in done_ids"
             )
         TraceSet(self.info, (sequence,))  # refuse it here, not when the part is written
-        self._done[sequence.id] = None
+        self._done[sequence.id] = sequence.prompt_ids
         self._pending.append(sequence)
         if len(self._pending) >= self._flush_every:
             self.flush()
@@ -131,8 +153,8 @@ class TraceWriter:
             write_trace(TraceSet(self.info, tuple(found[i] for i in ids)), self.path)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _ids_in(self, path: Path) -> list[str]:
-        """Ids of the sequences in a file or folder that must belong to this trace."""
+    def _prompts_in(self, path: Path) -> dict[str, IntArray | None]:
+        """Prompts, by id, of the sequences in a file or folder that must belong to this trace."""
         try:
             there = read_trace(path, signals=False)
         except TraceError as error:
@@ -143,7 +165,7 @@ class TraceWriter:
                 f"{differences(there.info, self.info)}; to start afresh, delete it or choose "
                 "another path"
             )
-        return [sequence.id for sequence in there]
+        return {sequence.id: sequence.prompt_ids for sequence in there}
 
     def _parts(self) -> list[Path]:
         return sorted(self.folder.glob("*.parquet"))

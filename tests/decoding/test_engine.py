@@ -4,9 +4,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from adaptive_spec import ConfigError, ContextLengthError, NumericsError, PassBudget, PromptError
 from adaptive_spec.decoding import (
+    DecodingEngine,
     DraftModelDrafter,
     Event,
     Finished,
@@ -85,8 +87,6 @@ def test_output_equals_generate(
 @pytest.mark.parametrize("drafter", DRAFTERS)
 def test_other_architectures_equal_generate(build: Any, drafter: str) -> None:
     model = build()
-    if drafter == "early-exit" and model.config.num_hidden_layers == 2:
-        pytest.skip("two layers cannot be cut to two")
     wanted = requests(4)
     completions = engine(model, drafter, Scripted(), batch_size=3).complete(wanted)
     for request, completion in zip(wanted, completions, strict=True):
@@ -115,6 +115,7 @@ def test_stop_token_inside_an_accepted_block(drafter: str) -> None:
         assert_same(model, prompt, expected, completion.token_ids)
         assert completion.finish_reason == "eos"
         last = completion.cycles[-1]
+        assert last.num_accepted_tokens <= last.num_emitted_tokens
         if last.num_emitted_tokens == last.num_accepted_tokens:
             ended_inside += 1
             assert last.agreement == (1,) * last.num_accepted_tokens
@@ -128,13 +129,13 @@ def test_stop_strings_equal_generate() -> None:
     reasons = set()
     for request in requests(3):
         text = tokenizer.decode(generate(model, request.prompt_ids, 24))
-        for stop in {text[i : i + 2] for i in range(0, len(text), 5)} - {""}:
+        for stop in ["not in there", *{text[i : i + 2] for i in range(0, len(text), 5)}]:
             if "\ufffd" in stop:  # half a character cannot be typed
                 continue
             expected = generate(
                 model, request.prompt_ids, 24, stop_strings=[stop, "never"], tokenizer=tokenizer
             )
-            rules = StopRules(stop_strings=[stop, "never"], tokenizer=tokenizer)
+            rules = StopRules(stop_strings=[str(stop), "never"], tokenizer=tokenizer)
             run = engine(model, "draft-model", Scripted(), stop_rules=rules)
             (completion,) = run.complete([dataclasses.replace(request, max_new_tokens=24)])
             assert list(completion.token_ids) == expected
@@ -281,9 +282,7 @@ def test_cost_model_times_make_decisions_repeatable(model: Any) -> None:
     assert all((c.draft_ms == 0) == (c.tau == 0) for c in completion.cycles)
 
 
-def test_device_is_read_twice_a_cycle_at_most(
-    model: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_device_is_read_twice_a_cycle_at_most(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[int] = []
     read = transfer.to_host
 
@@ -294,14 +293,14 @@ def test_device_is_read_twice_a_cycle_at_most(
     monkeypatch.setattr(transfer, "to_host", counted)
     for drafter, allowed in (("draft-model", 2), ("early-exit", 2), ("lookup", 1), (None, 1)):
         run = engine(model, drafter, Scripted(), 3, record_signals=True)
-        with _NoHiddenReads():
+        with _NoHiddenReads():  # type: ignore[no-untyped-call]
             for event in run.run(requests(5)):
                 if isinstance(event, TokensEmitted):
                     assert len(reads) <= allowed
                     reads.clear()
 
 
-class _NoHiddenReads(torch.utils._python_dispatch.TorchDispatchMode):
+class _NoHiddenReads(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Fails on operators that make the host wait for one value (``.item()``, ``bool(tensor)``)."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -330,18 +329,18 @@ def test_bad_requests_are_refused_before_anything_runs(
 
 def test_nan_logits_are_refused_and_leave_no_trace() -> None:
     model = tiny_llama()
-    wanted = requests(3)
-    run = engine(model, "lookup", Scripted(tau=2), 3)
-    expected = [c.token_ids for c in run.complete(wanted)]
+    run = engine(model, "lookup", Scripted(tau=2), 2)
+    short, long = Request("short", [5], 6), Request("long", list(range(30)), 6)
+    expected = [c.token_ids for c in run.complete([short, long])]
     weight = model.model.layers[1].mlp.down_proj.weight
     kept = weight.detach().clone()
     with torch.no_grad():
         weight.fill_(float("nan"))
     with pytest.raises(NumericsError, match="verifier"):
-        run.complete(wanted)
+        run.complete([long, short])  # leaves NaN where the short one's row will not be written
     with torch.no_grad():
         weight.copy_(kept)
-    assert [c.token_ids for c in run.complete(wanted)] == expected
+    assert [c.token_ids for c in run.complete([short, long])] == expected
 
 
 def test_nan_logits_of_the_draft_model_are_refused(model: Any) -> None:
@@ -354,10 +353,10 @@ def test_nan_logits_of_the_draft_model_are_refused(model: Any) -> None:
 
 
 def test_settings_out_of_range_are_refused(model: Any) -> None:
+    run = engine(model, None, Scripted(), 2)
     for batch_size in (0, 3):
         with pytest.raises(ConfigError, match="batch_size"):
-            run = engine(model, None, Scripted(), 2)
-            type(run)(run.verifier, None, run.controller, batch_size=batch_size)
+            DecodingEngine(run.verifier, None, run.controller, batch_size=batch_size)
 
 
 def test_two_runs_cannot_share_rows(model: Any) -> None:

@@ -1,0 +1,19 @@
+import pytest
+
+from adaptive_spec import PromptError
+from adaptive_spec.decoding import Completion, CycleRecord, Request
+
+
+def test_bad_requests_are_refused() -> None:
+    with pytest.raises(PromptError, match=r"'a'.*no tokens"):
+        Request("a", [], 1)
+    with pytest.raises(PromptError, match="max_new_tokens = 0"):
+        Request("a", [1], 0)
+
+
+def test_completion_sums_its_cycles() -> None:
+    cycles = tuple(CycleRecord(0, tau, tau, 1, 2, (1, 0), None, 0.5, 2.0, 3, 1) for tau in (2, 3))
+    completion = Completion("a", "", 3, (1, 2, 3, 4), "length", cycles, 1.0)
+    assert completion.num_draft_tokens == 5
+    assert completion.num_accepted_tokens == 2
+    assert completion.decode_ms == 5.0

@@ -1,0 +1,72 @@
+"""The clairvoyant optimum: equal to plain recursion, and below everything else."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adaptive_spec import ConstantCosts
+from adaptive_spec.simulations.optimum import least_passes, optimum
+from adaptive_spec.simulations.simulator import replay
+from adaptive_spec.testing import strategies
+from adaptive_spec.traces import TraceSet
+from tests.simulations import naive
+
+
+@given(strategies.traces(), st.sampled_from([0.0, 0.1, 0.5]), st.sampled_from([0.0, 0.2]))
+def test_equals_plain_recursion(traces: TraceSet, draft: float, verify: float) -> None:
+    result = optimum(traces, costs=ConstantCosts(draft, verify), max_draft_tokens=6)
+    for i, sequence in enumerate(traces):
+        expected = naive.best_time(sequence, 6, draft, verify)
+        assert result.time_ms[i] == pytest.approx(expected)
+    assert result.tokens.tolist() == [s.run_lengths.size for s in traces]
+
+
+@given(
+    strategies.traces(),
+    strategies.cost_models(),
+    st.sampled_from(["fixed:tau=0", "fixed:tau=2", "fixed:tau=9", "ewma", "bandit"]),
+)
+def test_no_policy_is_faster_and_none_is_slower_than_always_the_dearest_cycle(
+    traces: TraceSet, costs: Any, spec: str
+) -> None:
+    best = optimum(traces, costs=costs)
+    result = replay(spec, traces, costs=costs)
+    assert (best.time_ms <= result.time_ms * (1 + 1e-9)).all()
+    for i, sequence in enumerate(traces):
+        n = sequence.run_lengths.size
+        longest = np.array([sequence.prompt_tokens, sequence.prompt_tokens + n])
+        dearest = costs.table(10, 1, longest).max()
+        assert result.time_ms[i] <= n * dearest * (1 + 1e-9)
+
+
+@given(strategies.traces())
+def test_a_higher_price_never_takes_more_passes(traces: TraceSet) -> None:
+    costs = ConstantCosts(0.3, 0.1)
+    passes = [
+        optimum(traces, costs=costs, pass_price_ms=price).cycles.sum() for price in (0, 1, 5, 1e6)
+    ]
+    assert passes == sorted(passes, reverse=True)
+    assert passes[-1] == least_passes(traces).sum()
+
+
+@given(strategies.traces(drafting="token"))
+def test_a_token_drafter_takes_least_passes_at_the_largest_tau(traces: TraceSet) -> None:
+    longest = replay("fixed:tau=10", traces, costs=ConstantCosts())
+    assert longest.cycles.tolist() == least_passes(traces).tolist()
+
+
+def test_only_what_pays_is_drafted() -> None:
+    import adaptive_spec.traces as t
+
+    runs = np.array([3, 2, 1, 0, 0, 1, 0])
+    sequence = t.SequenceTrace("a", "", 5, runs, np.ones(7, np.bool_))
+    trace = t.TraceSet(t.TraceInfo("v", "d", "token"), (sequence,))
+    cheap = optimum(trace, costs=ConstantCosts(0.1))
+    assert (cheap.cycles[0], cheap.num_draft_tokens[0], cheap.num_accepted_tokens[0]) == (3, 4, 4)
+    assert cheap.time_ms[0] == pytest.approx(3.4)
+    dear = optimum(trace, costs=ConstantCosts(2.0))
+    assert dear.num_draft_tokens[0] == 0
+    assert dear.time_ms[0] == 7
