@@ -92,7 +92,8 @@ class Controller:
           lockstep: rows decided together share one verifier pass, and its time; otherwise each row
             is an engine of its own with a batch of one (the simulator's lanes).
           uniform_widths: for engines that run one width per step: the widths allowed (0 among
-            them); every row then gets the least allowed width not below the mean tau decided.
+            them); every row then gets the least allowed width that is not below the mean tau
+            decided, nor below what a hard budget asks of any row.
         """
         if not 0 <= max_draft_tokens <= MAX_DRAFT_TOKENS:
             raise ConfigError(
@@ -188,8 +189,9 @@ class Controller:
         decision = self.policy.decide(self._state_of(rows), cycle)
         tau = self._checked(decision.tau, cycle)
         if self._widths is not None and tau.size:
-            wanted = np.searchsorted(self._widths, tau.mean() - 1e-9)
-            width = self._widths[min(int(wanted), self._widths.size - 1)]
+            wanted = max(float(tau.mean()), float(cycle.min_tau.max()))
+            index = int(np.searchsorted(self._widths, wanted - 1e-9))
+            width = self._widths[min(index, self._widths.size - 1)]
             tau = np.minimum(width, cycle.max_tau)
         self._change(rows, cycle_index=cycle.cycle_index + 1)
         return Plan(rows, tau, cycle, decision)
@@ -234,7 +236,6 @@ class Controller:
             draft_ms = self.costs.draft_ms(widest, cycle.batch_size, longest)
         if verify_ms is None:
             verify_ms = self.costs.verify_ms(widest, cycle.batch_size, longest)
-        shape = context.shape
         outcome = Outcome(
             cycle,
             plan.decision,
@@ -242,8 +243,8 @@ class Controller:
             num_draft_tokens,
             num_accepted_tokens,
             num_emitted_tokens,
-            np.broadcast_to(np.asarray(draft_ms, np.float64), shape),
-            np.broadcast_to(np.asarray(verify_ms, np.float64), shape),
+            _per_row(draft_ms, context.size),
+            _per_row(verify_ms, context.size),
             signals,
         )
         elapsed = outcome.cycle_ms
@@ -294,7 +295,7 @@ class Controller:
         now = self._rows if rows.size == self.capacity else take_rows(self._rows, rows)
         remaining = np.maximum(now.limit_tokens - now.emitted_tokens, 1)
         room = np.minimum(remaining - 1, now.draftable_tokens - now.emitted_tokens)
-        max_tau = np.clip(room, 0, self.max_draft_tokens)
+        max_tau = np.minimum(np.maximum(room, 0), self.max_draft_tokens)
         least = self.budget.least_tau(now.cycle_index, remaining)
         return Cycle(
             sequence_id=now.sequence_id,
@@ -352,3 +353,7 @@ class Controller:
         fresh = self.policy.init(capacity, self._seed).rows
         kept = np.arange(capacity - more)
         self.state = State(put_rows(fresh, kept, self.state.rows), self.state.shared)
+
+
+def _per_row(time_ms: float | FloatArray, rows: int) -> FloatArray:
+    return time_ms if isinstance(time_ms, np.ndarray) else np.full(rows, time_ms, np.float64)

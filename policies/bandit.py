@@ -112,10 +112,10 @@ class Bandit(Policy[Any, Any]):
         credit = choice.arm[:, None] == np.arange(len(self.arms))  # [B, M]
         parts = np.array((played, reward, reward * reward))  # [3, B]
         if self.scope == "shared":
-            fade = self.discount ** np.count_nonzero(played)
+            fade = np.full((1, 1), self.discount ** np.count_nonzero(played))
             sums = stats.sums * fade + parts @ credit
         else:
-            fade = np.where(played, self.discount, 1.0)[:, None]
+            fade = np.where(played, self.discount, 1.0)[:, None]  # [B, 1]
             sums = stats.sums * fade[:, None] + parts.T[:, :, None] * credit[:, None]
         log_weight = stats.log_weight
         if self.algorithm == "exp3":

@@ -1,4 +1,4 @@
-"""tau = argmax over k <= round(L) + margin of E[tokens | k] / priced time(k), L the mean run length.
+"""tau = argmax over k <= round(L) + margin of E[tokens | k] / priced time(k), L the run length.
 
 ``L`` is an exponentially weighted estimate of the accepted-prefix length per sequence, corrected
 for censoring at tau (see ``_acceptance``: the plain average of accepted counts, as in GammaTune

@@ -16,6 +16,9 @@ from adaptive_spec.costs import ConstantCosts, CostModel
 from adaptive_spec.traces.records import FlatTrace, TraceSet
 
 
+_SEQUENCES_AT_ONCE = 1 << 14  # bounds the memory of the tables
+
+
 class Optimum(NamedTuple):
     """The optimal plan, per sequence ``[N]``; counts as in ``Replay``."""
 
@@ -42,10 +45,25 @@ def optimum(
       pass_price_ms: price of a pass on top of its time; not part of ``time_ms``.
     """
     flat = traces.flat() if isinstance(traces, TraceSet) else traces
+    parts = []
+    for begin in range(0, flat.start.size, _SEQUENCES_AT_ONCE):
+        some = flat.take(slice(begin, begin + _SEQUENCES_AT_ONCE))
+        choice = _best_taus(some, costs, max_draft_tokens, pass_price_ms)
+        parts.append(_follow(some, choice, costs))
+    tokens, cycles, drafted, accepted, time_ms = (
+        np.concatenate(column) for column in zip(*parts, strict=True)
+    )
+    return Optimum(tokens, cycles, drafted, accepted, time_ms)
+
+
+def _best_taus(
+    flat: FlatTrace, costs: CostModel, max_draft_tokens: int, pass_price_ms: float
+) -> npt.NDArray[np.int16]:
+    """The best tau at every position of every sequence, ``[N, longest]``."""
     n, longest = flat.num_tokens, int(flat.num_tokens.max())
     sequences = np.arange(n.size)
     best = np.zeros((n.size, longest + max_draft_tokens + 2))  # D, 0 from the end on
-    choice: npt.NDArray[np.int16] = np.zeros((n.size, longest), np.int16)
+    choice = np.zeros((n.size, longest), np.int16)
     for position in range(longest - 1, -1, -1):
         alive = sequences[n > position]
         token = flat.start[alive] + position
@@ -60,7 +78,7 @@ def optimum(
         total[(tau > 0) & ~flat.proposes[token][:, None]] = np.inf
         choice[alive, position] = np.argmin(total, axis=1)
         best[alive, position] = total.min(axis=1)
-    return _follow(flat, choice, costs)
+    return choice
 
 
 def least_passes(traces: TraceSet | FlatTrace, *, max_draft_tokens: int = 10) -> IntArray:

@@ -215,6 +215,17 @@ def test_uniform_widths_give_every_row_the_least_width_that_holds_the_mean() -> 
     ]
 
 
+def test_uniform_widths_hold_what_a_hard_budget_asks_for() -> None:
+    controller = Controller(
+        make_policy("fixed:tau=0"),
+        costs=ConstantCosts(),
+        budget=PassBudget(max_passes=10),
+        uniform_widths=(0, 2, 4, 8),
+    )
+    rows = controller.admit(ints(5, 5), ints(40, 5))
+    assert controller.decide(rows).tau.tolist() == [4, 4]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -19,7 +19,7 @@ class Rows(NamedTuple):
 
 
 def rows(n: int) -> Rows:
-    return Rows(np.arange(n) + 0.5, Inner(np.arange(2.0 * n).reshape(n, 2)))
+    return Rows(np.arange(float(n)) + 0.5, Inner(np.arange(2.0 * n).reshape(n, 2)))
 
 
 def test_take_and_put_work_on_nested_records() -> None:

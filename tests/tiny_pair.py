@@ -1,4 +1,4 @@
-"""A tiny model pair on disk, with a real tokenizer: everything that loads models runs in seconds."""
+"""A tiny model pair on disk, with a real tokenizer: what loads models runs in seconds."""
 
 import json
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class TinyPair:
     """Folders with weights and tokenizer, and a file of prompts.
 
     Attributes:
-      verifier: 4 layers; ``drafter``: agrees with it mostly; ``stranger``: another vocabulary.
+      verifier: 2 layers; ``drafter``: agrees with it mostly; ``stranger``: another vocabulary.
       bare: the verifier without any tokenizer.
       prompts: JSON Lines, four prompts in three categories.
     """
@@ -40,13 +40,16 @@ class TinyPair:
 def save_tiny_pair(folder: Path) -> TinyPair:
     """Writes the pair into an empty folder."""
     pair = TinyPair(
-        *(folder / name for name in ("verifier", "drafter", "stranger", "bare")),
+        folder / "verifier",
+        folder / "drafter",
+        folder / "stranger",
+        folder / "bare",
         folder / "prompts.jsonl",
     )
     tokenizer: Any = byte_level_tokenizer()
     tokenizer.chat_template = CHAT_TEMPLATE
     sizes = {"vocab_size": len(tokenizer), "eos_token_id": tokenizer.eos_token_id}
-    model = tiny_llama(7, layers=4, context=4096, **sizes)
+    model = tiny_llama(7, layers=2, context=4096, **sizes)
     for path, saved in ((pair.verifier, model), (pair.drafter, perturbed(model, 0.02))):
         saved.save_pretrained(path)
         tokenizer.save_pretrained(path)

@@ -37,12 +37,11 @@ def compare(
 ) -> None:
     """Compare policies on a trace, with paired bootstrap intervals over its prompts."""
     specs = policy or DEFAULT_POLICIES
-    for spec in specs:
-        make_policy(spec)  # refuse a wrong one before anything is read
+    built = [make_policy(spec) for spec in specs]
     budget = options.pass_budget(average_passes, max_passes)
     model = parse_costs(costs)
-    traces = read_trace(trace)
-    other = None if best_static_from is None else read_trace(best_static_from)
+    traces = read_trace(trace, signals=any(p.looks_inside_draft for p in built))
+    other = None if best_static_from is None else read_trace(best_static_from, signals=False)
     with progress() as bar:
         task = bar.add_task("comparing", total=len(specs) + 2)
 

@@ -8,7 +8,7 @@ import typer
 from adaptive_spec._optional import require
 from adaptive_spec.cli import options
 from adaptive_spec.cli.live import Pair, prompts_from
-from adaptive_spec.cli.output import STDOUT, note, results, rounded, write_json
+from adaptive_spec.cli.output import STDOUT, note, print_exactly, results, rounded, write_json
 from adaptive_spec.cli.streaming import AnswerPrinter
 from adaptive_spec.cost_files import parse_costs
 from adaptive_spec.errors import ConfigError
@@ -101,8 +101,9 @@ def generate(
                 answer = None
             elif json_file != STDOUT:
                 _heading(event.completion.id)
-                text = pair.verifier.decode(event.completion.token_ids)
-                results.print(text, markup=False, soft_wrap=True)
+                print_exactly(f"{pair.verifier.decode(event.completion.token_ids)}\n")
+    asked = [request.id for request in requests]
+    completions.sort(key=lambda completion: asked.index(completion.id))
     if cycles is not None:
         from adaptive_spec.traces import write_cycles
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
+
 from adaptive_spec._optional import require
 from adaptive_spec.budget import PassBudget
 from adaptive_spec.cli.output import note, notes
@@ -59,7 +61,7 @@ def quiet_libraries() -> None:
 def status(text: str) -> Iterator[None]:
     """Shows that something is under way."""
     if notes.is_terminal:
-        with notes.status(text):
+        with notes.status(escape(text)):
             yield
     else:
         note(f"{text}...")

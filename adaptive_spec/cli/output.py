@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -43,7 +44,7 @@ def note(text: str) -> None:
 def progress() -> Progress:
     """A progress bar on standard error, if somebody is watching."""
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -68,6 +69,12 @@ def write_json(data: object, target: Path | None) -> None:
     except OSError as error:
         raise ConfigError(f"--json {target}: cannot be written ({error.strerror})") from None
     note(f"results written to {target}")
+
+
+def print_exactly(text: str) -> None:
+    """Prints a model's text as it is: its tabs, brackets and long lines too."""
+    results.file.write(text)
+    results.file.flush()
 
 
 def show(table: Table, target: Path | None) -> None:
@@ -127,7 +134,7 @@ def _summary_columns(table: Table) -> None:
 def _summary_row(label: str, summary: Summary) -> list[str]:
     rate = summary.acceptance_rate
     return [
-        label,
+        escape(label),
         f"{summary.tokens_per_cycle:.2f}",
         f"{summary.passes_per_request:.1f}",
         "-" if rate != rate else f"{rate:.0%}",

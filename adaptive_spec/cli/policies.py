@@ -25,12 +25,12 @@ def policies(json_file: options.JsonOption = None) -> None:
     table.add_column("policy", style="bold")
     table.add_column("what it does, and its fields with their defaults")
     table.add_column("learns")
-    entries = []
+    entries: list[dict[str, object]] = []
     for name in policy_names():
         try:
             cls = policy_class(name)
         except PolicySpecError as error:  # one broken package must not hide the others
-            table.add_row(name, Text(str(error)), "")
+            table.add_row(Text(name), Text(str(error)), "")
             entries.append({"policy": name, "error": str(error)})
             continue
         fields = _defaults(cls)
@@ -38,7 +38,7 @@ def policies(json_file: options.JsonOption = None) -> None:
         text = ", ".join(f"{key}={spec_value(value)}" for key, value in fields.items())
         described = Text(summary(cls)).append(f"\n{text}", style="dim")
         learns = cls.learns + (", looks inside the draft" if inside else "")
-        table.add_row(name, described, learns)
+        table.add_row(Text(name), described, Text(learns))
         entries.append(
             {
                 "policy": name,
@@ -60,6 +60,8 @@ def _defaults(cls: type[Policy[Any, Any]]) -> dict[str, Any]:
         value = field.default
         if field.default_factory is not dataclasses.MISSING:
             value = field.default_factory()
+        if value is dataclasses.MISSING:
+            value = "(required)"
         if field.init:
             defaults[field.name] = value if _is_plain(value) else spec_value(value)
     return defaults

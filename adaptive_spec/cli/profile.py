@@ -6,6 +6,7 @@ from typing import Annotated
 import numpy as np
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from adaptive_spec.cli import options
 from adaptive_spec.cli.live import Pair
@@ -79,8 +80,8 @@ def profile(
 def costs_table(costs: MeasuredCosts) -> Table:
     """Measured costs, in milliseconds, a row per batch and context."""
     table = Table(
-        title=f"Verifier pass (ms) by tokens per sequence; {costs.hardware}",
-        caption=f"{costs.note}; draft: to begin + per token",
+        title=Text(f"Verifier pass (ms) by tokens per sequence; {costs.hardware}"),
+        caption=Text(f"{costs.note}; draft: to begin + per token"),
         title_justify="left",
         caption_justify="left",
     )

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from adaptive_spec.cli.output import results
+from adaptive_spec.cli.output import print_exactly, results
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,19 +30,15 @@ class AnswerPrinter:
         own = self._text.add(event.token_ids[event.num_accepted :])
         if results.color_system is None:
             # Without colours, drafted text stands in brackets.
-            line = Text(f"[{accepted}]{own}" if accepted else own)
+            print_exactly(f"[{accepted}]{own}" if accepted else own)
         else:
             line = Text.assemble((accepted, ACCEPTED_STYLE), own)
-        self._print(line)
+            results.print(line, end="", soft_wrap=True)
+            results.file.flush()
 
     def end(self) -> None:
         """Prints what was held back, and ends the line."""
-        self._print(Text(f"{self._text.rest()}\n"))
-
-    @staticmethod
-    def _print(line: Text) -> None:
-        results.print(line, end="", soft_wrap=True)
-        results.file.flush()
+        print_exactly(f"{self._text.rest()}\n")
 
 
 class GrowingText:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from adaptive_spec.cli import options
 from adaptive_spec.cli.live import Pair, finished, prompts_from
@@ -237,13 +238,13 @@ def _different_outputs(
 
 def validation_table(runs: list[LiveRun], title: str) -> Table:
     """Live against replayed, a row per policy."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=Text(title), title_justify="left")
     table.add_column("policy", overflow="fold")
     for column in ("cycles", "cycles as replayed", "output as plain", "predicted", "measured"):
         table.add_column(column, justify="right")
     for run in runs:
         table.add_row(
-            run.policy,
+            Text(run.policy),
             f"{run.validation.cycles:,}",
             _verdict(len(run.validation.differences)),
             _verdict(len(run.different_outputs)),

@@ -73,8 +73,8 @@ def _gguf_file() -> Path:
         for path in sorted(Path(folder).glob("*.gguf")):
             return path
     raise ModelLoadError(
-        f"built-in model: its weights are not installed; run: {INSTALL_COMMAND}\n"
-        "or name a model of yours with --verifier"
+        "built-in model: its weights are not installed; name a model of yours with --verifier, or "
+        f"run: {INSTALL_COMMAND}"
     )
 
 

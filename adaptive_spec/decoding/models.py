@@ -32,10 +32,14 @@ __all__ = [
     "builtin_model_dir",
     "load_drafter",
     "load_verifier",
+    "parse_drafter",
+    "parse_target",
 ]
 
 MakeDrafter: TypeAlias = Callable[[int], Drafter | None]
 """Makes a drafter with so many rows."""
+
+_HUB_TIMEOUT_S = 10.0
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -101,13 +105,23 @@ class Verifier:
                 f"{self.name}: its tokenizer has no chat template; use --no-chat-template"
             )
         else:
-            message = [{"role": "user", "content": prompt}]
-            ids = self.tokenizer.apply_chat_template(
-                message, add_generation_prompt=True, return_dict=True
-            )["input_ids"]
+            ids = self._in_chat_template(prompt)
         if not ids:
             raise PromptError(f"prompt {prompt!r}: it has no tokens")
         return list(ids)
+
+    def _in_chat_template(self, prompt: str) -> list[int]:
+        message = [{"role": "user", "content": prompt}]
+        try:
+            ids: list[int] = self.tokenizer.apply_chat_template(
+                message, add_generation_prompt=True, return_dict=True
+            )["input_ids"]
+        except Exception as error:  # templates are programs, and fail in their own ways
+            raise ConfigError(
+                f"{self.name}: its chat template refuses a single user message "
+                f"({_one_line(error)}); use --no-chat-template"
+            ) from error
+        return ids
 
     def decode(self, token_ids: list[int] | tuple[int, ...]) -> str:
         """Text of output tokens, without special tokens."""
@@ -126,8 +140,10 @@ def load_verifier(
       device: torch device; None for the first CUDA device if there is one, else the CPU.
 
     Raises:
+      ConfigError: unknown dtype or device.
       ModelLoadError: not found, cannot be loaded, or cannot be driven by the decoding core.
     """
+    parse_target(dtype, device)  # before a conversion
     path = str(builtin_model_dir()) if name == BUILTIN else name
     model = _load_model(path, name, dtype, device)
     ModelRunner.check(model)
@@ -153,22 +169,55 @@ def load_drafter(spec: str, verifier: Verifier) -> MakeDrafter:
       VocabularyMismatchError: a model whose tokens are not the verifier's.
       ModelLoadError: as ``load_verifier``.
     """
-    if spec == "none":
+    parsed = parse_drafter(spec)
+    if parsed is None:
         return lambda slots: None
+    if isinstance(parsed, str):
+        return _model_drafter(parsed, verifier)
+    if isinstance(parsed, LookupSpec):
+        return lambda slots: PromptLookupDrafter(parsed.max_ngram, parsed.min_ngram)
+    early_exit_model(verifier.model, parsed.layers)  # refuses wrong values now
+    return lambda slots: early_exit_drafter(verifier.model, parsed.layers, slots=slots)
+
+
+def parse_drafter(spec: str) -> LookupSpec | EarlyExitSpec | str | None:
+    """What a drafter spec says, before anything is loaded: a model is given by its name.
+
+    Raises:
+      DrafterSpecError: unknown name or field, or a value out of range for any verifier.
+    """
+    if spec == "none":
+        return None
     if Path(spec).is_dir() or (spec.count("/") == 1 and ":" not in spec):
-        return _model_drafter(spec, verifier)
+        return spec
     name, fields = split_spec(spec, DrafterSpecError)
     if name not in DRAFTERS:
         raise DrafterSpecError(
             unknown_name("drafter", name, [*DRAFTERS, "none"])
             + "; or give the folder or hub id of a model"
         )
-    parsed = build(DRAFTERS[name], name, fields, DrafterSpecError)
+    parsed: LookupSpec | EarlyExitSpec = build(DRAFTERS[name], name, fields, DrafterSpecError)
     if isinstance(parsed, LookupSpec):
-        PromptLookupDrafter(parsed.max_ngram, parsed.min_ngram)  # refuses wrong values now
-        return lambda slots: PromptLookupDrafter(parsed.max_ngram, parsed.min_ngram)
-    early_exit_model(verifier.model, parsed.layers)
-    return lambda slots: early_exit_drafter(verifier.model, parsed.layers, slots=slots)
+        PromptLookupDrafter(parsed.max_ngram, parsed.min_ngram)  # refuses wrong values
+    return parsed
+
+
+def parse_target(dtype: str, device: str | None) -> tuple[torch.dtype, torch.device]:
+    """dtype and device by name; the first CUDA device, or else the CPU, where none is named.
+
+    Raises:
+      ConfigError: no such dtype or device.
+    """
+    if dtype not in DTYPES:
+        raise ConfigError(f"dtype = {dtype!r}; allowed are {', '.join(DTYPES)}")
+    try:
+        target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(1, device=target).cpu()
+    except Exception as error:
+        raise ConfigError(
+            f"device = {device!r}: torch cannot use it here ({_one_line(error)}); cpu always works"
+        ) from error
+    return DTYPES[dtype], target
 
 
 def _model_drafter(name: str, verifier: Verifier) -> MakeDrafter:
@@ -201,16 +250,34 @@ def _require_shared_vocabulary(name: str, model: Any, tokenizer: Any, verifier: 
 def _load_model(path: str, name: str, dtype: str, device: str | None) -> Any:
     from transformers import AutoModelForCausalLM
 
-    if dtype not in DTYPES:
-        raise ConfigError(f"dtype = {dtype!r}; allowed are {', '.join(DTYPES)}")
+    precision, target = parse_target(dtype, device)
+    if not Path(path).is_dir():
+        _require_on_hub(name)
     try:
-        target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         model: Any = AutoModelForCausalLM.from_pretrained(
-            path, dtype=DTYPES[dtype], attn_implementation="sdpa"
+            path, dtype=precision, attn_implementation="sdpa"
         )
         return model.to(target).eval()
     except Exception as error:
         raise ModelLoadError(f"model {name!r} cannot be loaded: {_one_line(error)}") from error
+
+
+def _require_on_hub(name: str) -> None:
+    """Asks the hub for a model once; transformers would go on asking for half a minute.
+
+    Raises:
+      ModelLoadError: it is not there, the hub cannot be reached, or the name cannot be an id.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+
+    try:
+        if not isinstance(try_to_load_from_cache(name, "config.json"), str):
+            get_hf_file_metadata(hf_hub_url(name, "config.json"), timeout=_HUB_TIMEOUT_S)
+    except Exception as error:
+        raise ModelLoadError(
+            f"model {name!r}: there is no such folder, and the Hugging Face hub does not give it "
+            f"({_one_line(error)})"
+        ) from error
 
 
 def _load_tokenizer(path: str) -> Any:

@@ -20,6 +20,7 @@ from scipy.optimize import isotonic_regression
 
 from adaptive_spec.costs import MeasuredCosts
 from adaptive_spec.decoding.drafters.base import Drafter
+from adaptive_spec.decoding.drafters.draft_model import DraftModelDrafter
 from adaptive_spec.decoding.runner import ModelRunner
 from adaptive_spec.errors import ConfigError
 
@@ -58,17 +59,16 @@ def profile_costs(
     """
     batches, lengths, blocks = (_axis(values) for values in (batch_sizes, contexts, widths))
     batches, blocks = _axis((1, *batches)), _axis((1, *blocks))
-    room = ModelRunner(model).context_limit
-    if repeats < 1 or lengths[-1] + blocks[-1] + _LONG_DRAFT > room:
-        raise ConfigError(
-            f"profile: repeats = {repeats}, context {lengths[-1]} + block {blocks[-1]}; repeats "
-            f"must be at least 1 and the model's context is {room}"
-        )
+    if repeats < 1:
+        raise ConfigError(f"profile: repeats = {repeats}; it must be at least 1")
+    _require_room(lengths[-1], blocks[-1], model, make_drafter(1))
     verify = np.zeros((len(batches), len(lengths), len(blocks)))
     start, step = np.zeros(verify.shape[:2]), np.zeros(verify.shape[:2])
     total, done = len(batches) * repeats * len(lengths) * (len(blocks) + 2), 0
     for b, batch in enumerate(batches):
-        bench = _Bench(model, make_drafter(batch), batch, lengths[-1], generator)
+        bench = _Bench(model, make_drafter(batch), batch, lengths[-1] + blocks[-1], generator)
+        for what in (blocks[-1], -_LONG_DRAFT):
+            bench.time_ms(lengths[-1], what)  # the first of its kind also allocates
         points = list(
             itertools.product(range(len(lengths)), (*blocks, -_SHORT_DRAFT, -_LONG_DRAFT))
         )
@@ -105,11 +105,13 @@ class _Bench:
         longest: int,
         generator: np.random.Generator,
     ) -> None:
-        self._runner = ModelRunner(model, slots=batch_size, capacity_tokens=longest + 64)
+        self._runner = ModelRunner(model, slots=batch_size, capacity_tokens=longest + 1)
         self._drafter = drafter
         self._rows = list(range(batch_size))
-        size = (batch_size, longest + 1)
-        self._texts = generator.integers(0, self._runner.vocab_size, size).tolist()
+        known = self._runner.vocab_size
+        if isinstance(drafter, DraftModelDrafter):
+            known = min(known, drafter.runner.vocab_size)
+        self._texts = generator.integers(0, known, (batch_size, longest)).tolist()
         self._device = torch.device(self._runner.device)
 
     def time_ms(self, context: int, what: int) -> float:
@@ -146,6 +148,19 @@ class _Bench:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         return time.perf_counter()
+
+
+def _require_room(context: int, block: int, model: Any, drafter: Drafter | None) -> None:
+    """Refuses sizes that do not fit into a model's context."""
+    limits = {"the verifier": (ModelRunner(model).context_limit, context + block)}
+    if drafter is not None and drafter.context_limit is not None:
+        limits["the drafter"] = drafter.context_limit, context + _LONG_DRAFT + 1
+    for name, (limit, needed) in limits.items():
+        if needed > limit:
+            raise ConfigError(
+                f"profile: context {context} and block {block} need {needed} tokens; {name} has a "
+                f"context of {limit}"
+            )
 
 
 def hardware_name(model: Any) -> str:

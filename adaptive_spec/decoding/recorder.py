@@ -144,19 +144,19 @@ class Recorder:
         rows = list(range(1, 1 + len(positions)))
         runner.cache.fork(0, rows)
         runner.truncate(rows, [prompt_tokens + position for position in positions])
-        room = runner.context_limit - max(prompt_tokens + position for position in positions)
-        steps = min(self._depth, max(room, 0))
+        room = [runner.context_limit - prompt_tokens - position for position in positions]
         tokens = transfer.to_device(wrong.tolist(), runner.device)
-        columns = []
-        for _ in range(steps):
-            logits = runner.step(rows, tokens)[:, 0, : drafter.vocab_size]
+        result = torch.full((len(rows), self._depth, 3), torch.nan, device=runner.device)
+        for step in range(self._depth):
+            left = sum(size > step for size in room)  # positions ascend: the last run out first
+            if left == 0:
+                break
+            logits = runner.step(rows[:left], tokens[:left])[:, 0, : drafter.vocab_size]
             tokens = greedy_tokens(logits).clamp(min=0)
-            columns.append(token_signals(logits, tokens))
-        result = np.full((len(positions), self._depth, 3), np.nan)
-        if columns:
-            result[:, :steps] = transfer.to_host(torch.stack(columns, dim=1))
+            result[:left, step] = token_signals(logits, tokens)
         runner.truncate(rows, [0] * len(rows))
-        return result
+        signals: FloatArray = transfer.to_host(result)
+        return signals
 
 
 def _read(chosen: torch.Tensor) -> IntArray:

@@ -191,6 +191,20 @@ class FlatTrace(NamedTuple):
     run_lengths: IntArray
     proposes: BoolArray
 
+    def take(self, index: slice | IntArray) -> "FlatTrace":
+        """The trace of some of its sequences; tokens stay where they are."""
+        chosen = (column[index] for column in self[:5])
+        start, num_tokens, prompt_tokens, limit_tokens, draftable_tokens = chosen
+        return FlatTrace(
+            start,
+            num_tokens,
+            prompt_tokens,
+            limit_tokens,
+            draftable_tokens,
+            self.run_lengths,
+            self.proposes,
+        )
+
     @staticmethod
     def of(traces: TraceSet, unlimited: int = 1 << 30) -> "FlatTrace":
         """Flattens a trace; limits that are not known become ``unlimited``."""

@@ -1,12 +1,55 @@
 """The tiny pair, and traces of it, for tests of commands."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
+from tests.cli.running import succeed
 from tests.tiny_pair import TinyPair, save_tiny_pair
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> Iterator[None]:
+    """Tiny models gain nothing from threads, which wait for each other on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def _plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No colours, and a terminal wide enough that boxes keep their words together."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "200")
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="session")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> TinyPair:
     return save_tiny_pair(tmp_path_factory.mktemp("pair"))
+
+
+@pytest.fixture(scope="session")
+def trace(pair: TinyPair, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trace of the draft model, with signals."""
+    path = tmp_path_factory.mktemp("trace") / "trace.parquet"
+    succeed(
+        *("record", "-o", path, "--verifier", pair.verifier, "--drafter", pair.drafter),
+        *("--prompts", pair.prompts, "--max-new-tokens", 30),
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
+def lookup_trace(pair: TinyPair, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trace of prompt lookup, of the same prompts."""
+    path = tmp_path_factory.mktemp("trace") / "lookup.parquet"
+    succeed(
+        *("record", "-o", path, "--verifier", pair.verifier),
+        *("--prompts", pair.prompts, "--max-new-tokens", 30),
+    )
+    return path

@@ -7,8 +7,8 @@ import pytest
 
 from adaptive_spec import ConstantCosts, Controller, PolicySpecError, make_policy
 from adaptive_spec.policies.bandit import Bandit
-from adaptive_spec.traces import SequenceTrace, TraceInfo, TraceSet, run_lengths_of
 from adaptive_spec.simulations.simulator import replay
+from adaptive_spec.traces import SequenceTrace, TraceInfo, TraceSet, run_lengths_of
 from tests.policies.driving import drive
 
 ALGORITHMS = ["ucb1", "ucb-tuned", "thompson", "exp3"]

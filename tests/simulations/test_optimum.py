@@ -58,6 +58,16 @@ def test_a_token_drafter_takes_least_passes_at_the_largest_tau(traces: TraceSet)
     assert longest.cycles.tolist() == least_passes(traces).tolist()
 
 
+@given(strategies.traces(max_sequences=9))
+def test_sequences_may_be_solved_a_few_at_a_time(traces: TraceSet) -> None:
+    whole = optimum(traces, costs=ConstantCosts(0.2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("adaptive_spec.simulations.optimum._SEQUENCES_AT_ONCE", 2)
+        parts = optimum(traces, costs=ConstantCosts(0.2))
+    for a, b in zip(whole, parts, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_only_what_pays_is_drafted() -> None:
     import adaptive_spec.traces as t
 

@@ -1,5 +1,6 @@
 """Replay: equal to a naive twin, exact in tokens, the same in lanes and one by one."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ def test_lanes_are_refilled(traces: TraceSet) -> None:
 @given(strategies.traces(drafting="token"))
 def test_a_longer_tau_never_takes_more_cycles_with_a_token_drafter(traces: TraceSet) -> None:
     cycles = [replay(f"fixed:tau={tau}", traces, costs=ConstantCosts()).cycles for tau in range(9)]
-    for shorter, longer in zip(cycles, cycles[1:], strict=False):
+    for shorter, longer in itertools.pairwise(cycles):
         assert (longer <= shorter).all()
 
 

@@ -1,7 +1,7 @@
 """``check_policy`` refuses policies that lack a property, and names the property."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from adaptive_spec import Cycle, Decision, Empty, Outcome, Policy, State, make_p
 from adaptive_spec._arrays import FloatArray, IntArray
 from adaptive_spec.policy import DraftSignals
 from adaptive_spec.testing import (
+    Arrive,
     History,
     PolicyCheckError,
     Run,
@@ -118,7 +119,7 @@ class UnstableDraft(Decent):
 class Counting(Decent):
     """Remembers calls outside its state, so that a second life differs from the first."""
 
-    calls = [0]
+    calls: ClassVar[list[int]] = [0]
 
     def update(self, state: Any, outcome: Outcome) -> Any:
         self.calls[0] += 1
@@ -162,7 +163,7 @@ def test_check_policy_shrinks_to_a_small_history() -> None:
 
 
 def test_hidden_randomness_is_named_as_such() -> None:
-    with pytest.raises(PolicyCheckError, match="HiddenDice.*(repeat|differently|depends)"):
+    with pytest.raises(PolicyCheckError, match=r"HiddenDice.*(repeat|differently|depends)"):
         check_policy(HiddenDice(), max_examples=50)
 
 
@@ -173,7 +174,7 @@ def test_a_decent_policy_passes() -> None:
 def test_a_state_that_cannot_be_saved_is_found_out() -> None:
     class Unsavable(Decent):
         def init(self, num_sequences: int, seed: int) -> Any:
-            return State(Seen(np.full(num_sequences, "x" * (num_sequences + 1))), Empty())  # type: ignore[arg-type]
+            return State(Seen(np.full(num_sequences, "x" * (num_sequences + 1))), Empty())
 
         def decide(self, state: Any, cycle: Cycle) -> Decision:
             return Decision(cycle.min_tau)
@@ -181,7 +182,7 @@ def test_a_state_that_cannot_be_saved_is_found_out() -> None:
         def update(self, state: Any, outcome: Outcome) -> Any:
             return state
 
-    history = History((strategies.Arrive((5, 5), (9, 9)), Run((1,))))
+    history = History((Arrive((5, 5), (9, 9)), Run((1,))))
     with pytest.raises(PolicyCheckError, match="saved state must load as it was"):
         check_history(Unsavable(), history)
 

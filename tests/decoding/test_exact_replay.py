@@ -1,0 +1,198 @@
+"""The second oracle: the simulator replays the live engine's cycles exactly.
+
+Live runs decide on the cost model's times, as `adaptive-spec validate` has them do; the trace is
+recorded from plain decoding. Every number of every cycle must agree, for every drafter and policy,
+in batches too, with ends of all kinds, pass budgets, and policies that look inside the draft.
+"""
+
+import functools
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adaptive_spec import ConstantCosts, Controller, PassBudget, Policy, make_policy
+from adaptive_spec.decoding import (
+    Completion,
+    DecodingEngine,
+    Drafter,
+    DraftModelDrafter,
+    ModelRunner,
+    Request,
+    StopRules,
+)
+from adaptive_spec.decoding.recorder import Recorder
+from adaptive_spec.simulations.simulator import CycleLog, replay
+from adaptive_spec.traces import TraceInfo, TraceSet
+from tests.decoding.scripted import DRAFTERS, Scripted, Stopping, make_drafter, prompts
+from tests.tiny_models import perturbed, tiny_llama
+
+COSTS = ConstantCosts(draft=0.1, verify=0.05, plain_ms=7.0)
+MOST = 8
+EOS = (3, 17)
+
+POLICIES: list[str | Policy[Any, Any]] = [
+    "fixed:tau=0",
+    "fixed:tau=3",
+    "fixed:tau=8,fallback=true",
+    "ewma",
+    "bandit",
+    "bandit:algorithm=ucb-tuned",
+    "bandit:algorithm=thompson",
+    "bandit:algorithm=exp3,scope=sequence",
+    Scripted(),
+]
+
+
+@functools.cache
+def model() -> Any:
+    return tiny_llama()
+
+
+def drafter_of(name: str, slots: int) -> Drafter:
+    if name == "short-context":
+        small = perturbed(tiny_llama())
+        small.config.max_position_embeddings = 30
+        return DraftModelDrafter(ModelRunner(small, slots=slots), name)
+    return make_drafter(name, model(), slots)
+
+
+def requests() -> list[Request]:
+    return [Request(f"r{i}", ids, 24 - i) for i, ids in enumerate(prompts(8, longest=25))]
+
+
+def live(
+    name: str,
+    policy: Policy[Any, Any],
+    batch_size: int = 1,
+    budget: PassBudget | None = None,
+    seed: int = 0,
+) -> list[Completion]:
+    controller = Controller(
+        policy, costs=COSTS, max_draft_tokens=MOST, budget=budget, seed=seed
+    )
+    engine = DecodingEngine(
+        ModelRunner(model(), slots=batch_size),
+        drafter_of(name, batch_size),
+        controller,
+        StopRules(EOS),
+        batch_size=batch_size,
+        record_signals=True,
+        measured_times=False,
+    )
+    return engine.complete(requests())
+
+
+@functools.cache
+def trace_of(name: str) -> TraceSet:
+    drafter = drafter_of(name, 1)
+    recorder = Recorder(drafter, ModelRunner(model()).context_limit, signal_depth=MOST)
+    plain = live(name, make_policy("fixed:tau=0"))
+    sequences = tuple(
+        recorder.record(request, completion)
+        for request, completion in zip(requests(), plain, strict=True)
+    )
+    return TraceSet(TraceInfo("tiny", drafter.spec, drafter.drafting), sequences)
+
+
+def assert_same_cycles(completions: list[Completion], log: CycleLog) -> None:
+    for i, completion in enumerate(completions):
+        rows = log.sequence == i
+        columns = ("position", "tau", "num_draft_tokens", "num_accepted_tokens")
+        for column in (*columns, "num_emitted_tokens"):
+            ours = [getattr(cycle, column) for cycle in completion.cycles]
+            assert ours == getattr(log, column)[rows].tolist(), (completion.id, column)
+
+
+def run_both(
+    name: str,
+    policy: str | Policy[Any, Any],
+    batch_size: int,
+    budget: PassBudget | None = None,
+) -> list[Completion]:
+    built = make_policy(policy)
+    completions = live(name, built, batch_size, budget, seed=5)
+    result = replay(
+        built,
+        trace_of(name),
+        costs=COSTS,
+        max_draft_tokens=MOST,
+        budget=budget,
+        seed=5,
+        concurrency=batch_size,
+        log_cycles=True,
+    )
+    assert result.log is not None
+    assert_same_cycles(completions, result.log)
+    return completions
+
+
+def test_the_traces_hold_what_makes_replay_hard() -> None:
+    for name in DRAFTERS:
+        traces = trace_of(name)
+        reasons = {sequence.finish_reason for sequence in traces}
+        assert reasons == {"eos", "length"}, "sequences end in both ways"
+        runs = np.concatenate([sequence.run_lengths for sequence in traces])
+        assert 0 < (runs > 0).mean() < 1, "drafts are accepted and rejected"
+    assert not all(sequence.proposes.all() for sequence in trace_of("lookup"))
+    reach = [s.draftable_tokens for s in trace_of("short-context")]
+    assert min(r for r in reach if r is not None) < 15, "contexts end within sequences"
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8])
+@pytest.mark.parametrize("policy", POLICIES, ids=str)
+@pytest.mark.parametrize("name", [*DRAFTERS, "short-context"])
+def test_every_cycle_is_replayed(
+    name: str, policy: str | Policy[Any, Any], batch_size: int
+) -> None:
+    completions = run_both(name, policy, batch_size)
+    for completion, sequence in zip(completions, trace_of(name), strict=True):
+        assert sequence.output_ids is not None
+        assert list(completion.token_ids) == sequence.output_ids.tolist()
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+@pytest.mark.parametrize(
+    ("name", "signal", "threshold"),
+    [
+        ("draft-model", "top1_probability", 0.05),
+        ("draft-model", "margin", 0.2),
+        ("draft-model", "entropy", 3.1),
+        ("early-exit", "top1_probability", 0.04),
+        ("short-context", "margin", 0.2),
+        ("lookup", "match_length", 1.5),
+    ],
+)
+def test_policies_that_look_inside_the_draft_are_replayed(
+    name: str, signal: str, threshold: float, batch_size: int
+) -> None:
+    completions = run_both(name, Stopping(tau=8, signal=signal, threshold=threshold), batch_size)
+    lengths = {cycle.num_draft_tokens for c in completions for cycle in c.cycles}
+    assert len(lengths) > 2, "some drafts were stopped, some were not"
+
+
+@pytest.mark.parametrize("name", DRAFTERS)
+def test_recorded_signals_are_those_of_live_drafts(name: str) -> None:
+    from adaptive_spec.simulations.signals import SignalSource
+
+    source = SignalSource.of(trace_of(name))
+    for i, completion in enumerate(live(name, Scripted())):
+        for cycle in completion.cycles:
+            if cycle.num_draft_tokens:
+                at = np.array([i]), np.array([cycle.position])
+                expected = source.at(*at, cycle.num_draft_tokens)
+                assert cycle.signals is not None
+                for ours, theirs in zip(cycle.signals, expected, strict=True):
+                    np.testing.assert_allclose(ours, theirs[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+@pytest.mark.parametrize(
+    "budget", [PassBudget(max_passes=7), PassBudget(average_passes=9.0, patience=3)]
+)
+def test_budgets_are_replayed(budget: PassBudget, batch_size: int) -> None:
+    completions = run_both("draft-model", "ewma", batch_size, budget)
+    if budget.max_passes:
+        reasons = {completion.finish_reason for completion in completions}
+        assert "budget" in reasons
+        assert max(len(c.cycles) for c in completions) == budget.max_passes
