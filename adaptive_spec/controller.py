@@ -197,9 +197,12 @@ class Controller:
         return Plan(rows, tau, cycle, decision)
 
     def keep_drafting(self, plan: Plan, depth: int, signals: DraftSignals) -> BoolArray:
-        """Which of the plan's rows draft on after ``depth`` tokens, ``[B]``."""
+        """Which of the plan's rows draft on after ``depth`` tokens, ``[B]``.
+
+        No row stops short of the least tau that a hard budget asks for.
+        """
         on = self.policy.keep_drafting(self._state_of(plan.rows), plan.cycle, depth, signals)
-        return on & (plan.tau > depth)
+        return (on | (plan.cycle.min_tau > depth)) & (plan.tau > depth)
 
     def observe(
         self,

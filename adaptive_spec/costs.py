@@ -27,6 +27,11 @@ class CostModel(abc.ABC):
     def plain_ms(self) -> float:
         """Time of a verifier pass over one token of one sequence: the unit of comparison."""
 
+    @property
+    def time_unit(self) -> str:
+        """What a "millisecond" of this model stands for."""
+        return "ms"
+
     @abc.abstractmethod
     def draft_ms(self, tau: IntArray, batch_size: int, context_tokens: IntArray) -> FloatArray:
         """Time to draft ``tau`` tokens for every row of a batch, elementwise ``[B]``."""
@@ -72,6 +77,10 @@ class ConstantCosts(CostModel):
 
     def table(self, max_draft_tokens: int, batch_size: int, context_tokens: IntArray) -> FloatArray:
         return _linear_table(self, max_draft_tokens)
+
+    @property
+    def time_unit(self) -> str:
+        return "ms" if self.plain_ms != 1.0 else "plain verifier passes"
 
     def __str__(self) -> str:
         return f"draft={self.draft:g},verify={self.verify:g}"

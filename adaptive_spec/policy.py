@@ -87,7 +87,7 @@ class Cycle(NamedTuple):
         return table + self.pass_price_ms if self.pass_price_ms else table
 
     def clip(self, tau: npt.NDArray[Any]) -> IntArray:
-        """``tau`` as integers within what this cycle allows, ``[B]``."""
+        """``tau`` as integers within what this cycle allows, ``[B]``; fractions are cut off."""
         within: IntArray = np.minimum(np.maximum(tau, self.min_tau), self.max_tau).astype(
             np.int64, copy=False
         )

@@ -14,7 +14,8 @@ arm, ``N`` of all, ``m`` the mean and ``V`` the variance of its reward:
 
 The per-prompt form with token rewards is BanditSpec's (Hou et al., ICML 2025; ``scope=sequence``);
 rewards per millisecond keep the longest arm from winning by default. Weakness: what a cycle shows
-of *other* lengths is thrown away, so learning is slow; kept as the field's reference.
+of *other* lengths is thrown away, so learning is slow; kept as the field's reference. Rewards come
+from the times a run reports: measured ones when live, the cost model's in replay and `validate`.
 """
 
 import functools
@@ -71,7 +72,7 @@ class Bandit(Policy[Any, Any]):
     gamma: float = 0.1
     scope: Literal["shared", "sequence"] = "shared"
 
-    learns = "across sequences"
+    learns = "across sequences (scope=sequence: per sequence)"
 
     def __post_init__(self) -> None:
         if 0 not in self.arms or len(set(self.arms)) < len(self.arms) or min(self.arms) < 0:

@@ -27,6 +27,8 @@ class Fixed(Policy[Acceptance, Empty]):
     tau: int = 3
     fallback: bool = False
 
+    learns = "nothing (fallback=true: per sequence)"
+
     def __post_init__(self) -> None:
         if self.tau < 0:
             raise PolicySpecError(f"fixed: tau = {self.tau}; it must be 0 (no drafting) or more")

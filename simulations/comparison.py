@@ -18,7 +18,7 @@ from adaptive_spec.policies.fixed import Fixed
 from adaptive_spec.policy import Policy
 from adaptive_spec.registry import make_policy, policy_spec
 from adaptive_spec.simulations.bootstrap import percentile_interval, resampled_sums
-from adaptive_spec.simulations.optimum import Optimum, optimum
+from adaptive_spec.simulations.hindsight import Optimum, optimum
 from adaptive_spec.simulations.simulator import Replay, replay
 from adaptive_spec.simulations.summary import Summary
 from adaptive_spec.traces.records import TraceSet
@@ -65,7 +65,7 @@ class Comparison(NamedTuple):
       plain, best_static, optimum: the marks to compare with.
       best_static_tau: the constant chosen; ``best_static_from``: on what.
       policies: in the order given.
-      costs: description of the cost model; ``max_draft_tokens``: K.
+      costs: description of the cost model; ``time_unit``: of its times; ``max_draft_tokens``: K.
     """
 
     plain: Entry
@@ -75,6 +75,7 @@ class Comparison(NamedTuple):
     best_static_from: str
     policies: tuple[Entry, ...]
     costs: str
+    time_unit: str
     max_draft_tokens: int
 
     def as_dict(self) -> dict[str, object]:
@@ -89,6 +90,7 @@ class Comparison(NamedTuple):
             "optimum": self.optimum.as_dict(),
             "policies": [entry.as_dict() for entry in self.policies],
             "costs": self.costs,
+            "time_unit": self.time_unit,
             "max_draft_tokens": self.max_draft_tokens,
         }
 
@@ -170,6 +172,7 @@ def compare(
         source,
         tuple(entries[3:]),
         str(costs),
+        costs.time_unit,
         max_draft_tokens,
     )
 

@@ -3,7 +3,7 @@
 import math
 from typing import NamedTuple
 
-from adaptive_spec.simulations.optimum import Optimum
+from adaptive_spec.simulations.hindsight import Optimum
 from adaptive_spec.simulations.simulator import Replay
 
 

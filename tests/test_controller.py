@@ -21,6 +21,7 @@ from adaptive_spec import (
     Controller,
     Cycle,
     Decision,
+    DraftSignals,
     Empty,
     Outcome,
     PassBudget,
@@ -200,6 +201,21 @@ def test_per_request_maximum_raises_tau_as_far_as_needed_and_then_ends() -> None
         taus.append(int(plan.tau[0]))
         controller.observe(plan, plan.tau, ints(1), ints(2))
     assert taus == [2, 3, 3, 5]
+
+
+def test_a_hard_budget_keeps_a_draft_from_stopping_short() -> None:
+    class Timid(Stubborn):
+        def keep_drafting(self, state: Any, cycle: Cycle, depth: int, signals: Any) -> Any:
+            return np.zeros(cycle.max_tau.shape, np.bool_)
+
+    controller = Controller(
+        Timid(lambda cycle: cycle.max_tau), costs=ConstantCosts(), budget=PassBudget(max_passes=4)
+    )
+    rows = controller.admit(ints(5), ints(12))
+    plan = controller.decide(rows)
+    assert plan.cycle.min_tau.tolist() == [2]
+    nothing = DraftSignals(*(np.zeros((1, 1)) for _ in range(4)))
+    assert [bool(controller.keep_drafting(plan, d, nothing)[0]) for d in (1, 2)] == [True, False]
 
 
 def test_uniform_widths_give_every_row_the_least_width_that_holds_the_mean() -> None:

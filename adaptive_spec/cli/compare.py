@@ -7,7 +7,7 @@ import typer
 
 from adaptive_spec.cli import options
 from adaptive_spec.cli.output import comparison_table, progress, show, write_json
-from adaptive_spec.cli.simulate import DEFAULT_COSTS, DEFAULT_POLICIES
+from adaptive_spec.cli.simulate import DEFAULT_COSTS, DEFAULT_POLICIES, warn_if_infeasible
 from adaptive_spec.cost_files import parse_costs
 from adaptive_spec.registry import make_policy
 from adaptive_spec.simulations.comparison import compare as run_comparison
@@ -63,4 +63,6 @@ def compare(
     info = traces.info
     title = f"{len(traces)} sequences, {traces.num_tokens} tokens: {info.verifier}, {info.drafter}"
     show(comparison_table(comparison, title), json_file)
+    if average_passes is not None:
+        warn_if_infeasible(traces, average_passes, max_draft_tokens)
     write_json(comparison.as_dict(), json_file)

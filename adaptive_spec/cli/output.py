@@ -87,7 +87,8 @@ def comparison_table(comparison: Comparison, title: str) -> Table:
     """The comparison, one policy a row, the marks first."""
     tau, source = comparison.best_static_tau, comparison.best_static_from
     caption = (
-        f"costs: {comparison.costs}\nbest static tau = {tau}, chosen on {source}\n"
+        f"costs: {comparison.costs}; time in {comparison.time_unit}\n"
+        f"best static tau = {tau}, chosen on {source}\n"
         "below each ratio its 95 % interval, by paired bootstrap over prompts"
     )
     table = _table(title, caption)

@@ -8,7 +8,7 @@ from adaptive_spec.cli import options
 from adaptive_spec.cli.output import notes, progress, show, summary_table, write_json
 from adaptive_spec.cost_files import parse_costs
 from adaptive_spec.registry import make_policy
-from adaptive_spec.simulations.optimum import least_passes
+from adaptive_spec.simulations.hindsight import least_passes
 from adaptive_spec.simulations.simulator import replay
 from adaptive_spec.simulations.summary import Summary
 from adaptive_spec.traces import TraceSet, read_trace
@@ -62,11 +62,11 @@ def simulate(
                     "ended_by_budget": int(result.ended_by_budget.sum()),
                 }
             )
-    caption = f"costs: {model}; time in {'ms' if model.plain_ms != 1.0 else 'plain passes'}"
+    caption = f"costs: {model}; time in {model.time_unit}, summed over sequences"
     show(summary_table(summaries, _title(traces), caption), json_file)
     if average_passes is not None:
-        _warn_if_infeasible(traces, average_passes, max_draft_tokens)
-    write_json({"policies": entries, "costs": str(model)}, json_file)
+        warn_if_infeasible(traces, average_passes, max_draft_tokens)
+    write_json({"policies": entries, "costs": str(model), "time_unit": model.time_unit}, json_file)
 
 
 def _title(traces: TraceSet) -> str:
@@ -74,7 +74,8 @@ def _title(traces: TraceSet) -> str:
     return f"{len(traces)} sequences, {traces.num_tokens} tokens: {info.verifier}, {info.drafter}"
 
 
-def _warn_if_infeasible(traces: TraceSet, average_passes: float, max_draft_tokens: int) -> None:
+def warn_if_infeasible(traces: TraceSet, average_passes: float, max_draft_tokens: int) -> None:
+    """Says so when no policy at all could keep an average of passes on this trace."""
     least = float(least_passes(traces, max_draft_tokens=max_draft_tokens).mean())
     if least > average_passes:
         notes.print(

@@ -8,6 +8,7 @@ Write property-based tests of your own policy with them::
         assert result.tokens.sum() == trace.num_tokens
 """
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from adaptive_spec.budget import PassBudget
 from adaptive_spec.costs import ConstantCosts, CostModel, MeasuredCosts
-from adaptive_spec.policy import Cycle, Outcome, Policy, State
+from adaptive_spec.policy import Cycle, Decision, Outcome, Policy, State
 from adaptive_spec.testing.histories import Arrive, Event, History, Leave, Play, Run
 from adaptive_spec.traces.records import (
     SequenceTrace,
@@ -105,10 +106,7 @@ def traces(
     """A trace of up to ``max_sequences`` sequences, of a "token" or "block" drafter (None: any)."""
     kind = drafting or draw(st.sampled_from(["token", "block"]))
     drawn = draw(st.lists(sequences(kind, signals), min_size=1, max_size=max_sequences))
-    named = (
-        SequenceTrace(**{**{f: getattr(s, f) for f in s.__dataclass_fields__}, "id": str(i)})
-        for i, s in enumerate(drawn)
-    )
+    named = (dataclasses.replace(sequence, id=str(i)) for i, sequence in enumerate(drawn))
     info = TraceInfo("verifier", "drafter", kind)  # type: ignore[arg-type]
     return TraceSet(info, tuple(named))
 
@@ -161,38 +159,46 @@ def histories(draw: st.DrawFn, *, max_events: int = 40) -> History:
 @st.composite
 def cycles(draw: st.DrawFn, policy: Policy[Any, Any]) -> tuple[State[Any, Any], Cycle]:
     """A cycle that ``policy`` might be shown, with its state at that moment."""
-    seen: list[tuple[State[Any, Any], Cycle]] = []
-    _listen(policy, draw(histories(max_events=10)), seen, [])
-    return seen[-1] if seen else draw(cycles(policy))
+    decided, _ = _overheard(policy, draw(_histories_that_run()))
+    state, cycle = decided[-1]
+    return state, cycle
 
 
 @st.composite
 def outcomes(draw: st.DrawFn, policy: Policy[Any, Any]) -> tuple[State[Any, Any], Outcome]:
     """An outcome that ``policy`` might be told of, with its state at that moment."""
-    seen: list[tuple[State[Any, Any], Outcome]] = []
-    _listen(policy, draw(histories(max_events=10)), [], seen)
-    return seen[-1] if seen else draw(outcomes(policy))
+    _, observed = _overheard(policy, draw(_histories_that_run()))
+    state, outcome = observed[-1]
+    return state, outcome
 
 
-def _listen(
-    policy: Policy[Any, Any], history: History, decided: list[Any], observed: list[Any]
-) -> None:
-    """Plays a history and writes down what the policy was shown."""
+@st.composite
+def _histories_that_run(draw: st.DrawFn) -> History:
+    """Histories with at least one cycle, whose outcome comes before anyone leaves."""
+    history = draw(histories(max_events=10))
+    last = (draw(arrivals()), draw(runs()))
+    return dataclasses.replace(history, events=(*history.events, *last))
+
+
+def _overheard(policy: Policy[Any, Any], history: History) -> tuple[list[Any], list[Any]]:
+    """What a policy is shown in a history: states with cycles, and states with outcomes."""
+    decided: list[Any] = []
+    observed: list[Any] = []
     play = Play(policy, history)
-    decide, update = policy.decide, policy.update
 
     class Listener(Policy[Any, Any]):
         looks_inside_draft = policy.looks_inside_draft
         init = staticmethod(policy.init)
         keep_drafting = staticmethod(policy.keep_drafting)
 
-        def decide(self, state: State[Any, Any], cycle: Cycle) -> Any:
+        def decide(self, state: State[Any, Any], cycle: Cycle) -> Decision:
             decided.append((state, cycle))
-            return decide(state, cycle)
+            return policy.decide(state, cycle)
 
-        def update(self, state: State[Any, Any], outcome: Outcome) -> Any:
+        def update(self, state: State[Any, Any], outcome: Outcome) -> State[Any, Any]:
             observed.append((state, outcome))
-            return update(state, outcome)
+            return policy.update(state, outcome)
 
     play.controller.policy = Listener()
     list(play)
+    return decided, observed

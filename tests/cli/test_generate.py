@@ -166,7 +166,7 @@ def test_costs_are_guessed_only_where_none_are_given(pair: TinyPair) -> None:
     command = ("generate", PROMPT, "--verifier", pair.verifier, "--max-new-tokens", 2)
     assert "costs: guessed as draft=0," in succeed(*command).err
     exit_costs = succeed(*command, "--drafter", "early-exit:layers=1").err
-    assert "costs: guessed as draft=0.5," in exit_costs  # half of the verifier's layers
+    assert "costs: guessed as draft=0.50" in exit_costs  # half of the verifier's layers
     assert "guessed" not in succeed(*command, "--costs", "draft=0.1").err
 
 

@@ -15,7 +15,6 @@ from adaptive_spec._arrays import FloatArray, IntArray
 from adaptive_spec.costs import ConstantCosts, CostModel
 from adaptive_spec.traces.records import FlatTrace, TraceSet
 
-
 _SEQUENCES_AT_ONCE = 1 << 14  # bounds the memory of the tables
 
 
