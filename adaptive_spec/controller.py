@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
+from adaptive_spec._rows import RowTable
 from adaptive_spec.budget import Ledger, PassBudget
 from adaptive_spec.costs import CostModel
 from adaptive_spec.errors import ConfigError, PolicyContractError
@@ -43,23 +44,6 @@ class Plan(NamedTuple):
     tau: IntArray
     cycle: Cycle
     decision: Decision
-
-
-class _Rows(NamedTuple):
-    """Counters of each row, ``[capacity]``; meanings as in ``Cycle``. Never changed in place."""
-
-    sequence_id: IntArray
-    cycle_index: IntArray
-    prompt_tokens: IntArray
-    emitted_tokens: IntArray
-    limit_tokens: IntArray
-    draftable_tokens: IntArray
-    elapsed_ms: FloatArray
-
-    @staticmethod
-    def empty(capacity: int) -> "_Rows":
-        free = np.full(capacity, -1, np.int64)
-        return _Rows(free, free, free, free, free, free, np.zeros(capacity))
 
 
 class Controller:
@@ -115,18 +99,17 @@ class Controller:
         self.lockstep = lockstep
         self._widths = None if uniform_widths is None else np.unique(np.asarray(uniform_widths))
         self.state: State[Any, Any] = policy.init(0, seed)
-        self._rows = _Rows.empty(0)
-        self._admitted = 0
+        self._rows = RowTable()
 
     @property
     def capacity(self) -> int:
         """Rows allocated, running or free."""
-        return int(self._rows.sequence_id.size)
+        return self._rows.capacity
 
     @property
     def running(self) -> IntArray:
         """Rows in use, ascending."""
-        return np.flatnonzero(self._rows.sequence_id >= 0)
+        return self._rows.running
 
     @property
     def sequences_are_independent(self) -> bool:
@@ -135,7 +118,7 @@ class Controller:
 
     def passes(self, rows: IntArray) -> IntArray:
         """Verifier passes decided for these rows so far, ``[B]``."""
-        return self._rows.cycle_index[rows]
+        return self._rows.at(rows).cycle_index
 
     def admit(
         self,
@@ -162,25 +145,14 @@ class Controller:
                 f"{prompt.min()} and {limit.min()}"
             )
         reach = limit if draftable_tokens is None else np.asarray(draftable_tokens, np.int64)
-        free = np.flatnonzero(self._rows.sequence_id < 0)
-        if free.size < prompt.size:
-            self._grow(max(self.capacity + prompt.size - free.size, 2 * self.capacity))
-            free = np.flatnonzero(self._rows.sequence_id < 0)
-        rows = free[: prompt.size]
-        none = np.zeros_like(prompt)
-        admitted = _Rows(
-            sequence_id=self._admitted + np.arange(prompt.size),
-            cycle_index=none,
-            prompt_tokens=prompt,
-            emitted_tokens=none,
-            limit_tokens=limit,
-            draftable_tokens=np.minimum(reach, limit),
-            elapsed_ms=np.zeros(prompt.size),
-        )
-        self._rows = put_rows(self._rows, rows, admitted)
-        fresh = self.policy.init(prompt.size, self._seed).rows
+        before = self.capacity
+        rows = self._rows.add(prompt, limit, np.minimum(reach, limit))
+        if self.capacity > before:
+            grown = self.policy.init(self.capacity, self._seed).rows
+            kept = put_rows(grown, np.arange(before), self.state.rows)
+            self.state = State(kept, self.state.shared)
+        fresh = self.policy.init(rows.size, self._seed).rows
         self.state = State(put_rows(self.state.rows, rows, fresh), self.state.shared)
-        self._admitted += prompt.size
         return rows
 
     def decide(self, rows: IntArray) -> Plan:
@@ -193,7 +165,7 @@ class Controller:
             index = int(np.searchsorted(self._widths, wanted - 1e-9))
             width = self._widths[min(index, self._widths.size - 1)]
             tau = np.minimum(width, cycle.max_tau)
-        self._change(rows, cycle_index=cycle.cycle_index + 1)
+        self._rows.change(rows, cycle_index=cycle.cycle_index + 1)
         return Plan(rows, tau, cycle, decision)
 
     def keep_drafting(self, plan: Plan, depth: int, signals: DraftSignals) -> BoolArray:
@@ -258,10 +230,11 @@ class Controller:
             if keep.size == 0:
                 return elapsed
             rows, outcome = rows[keep], take_outcome(outcome, keep)
-        self._change(
+        now = self._rows.at(rows)
+        self._rows.change(
             rows,
-            emitted_tokens=self._rows.emitted_tokens[rows] + outcome.num_emitted_tokens,
-            elapsed_ms=self._rows.elapsed_ms[rows] + outcome.cycle_ms,
+            emitted_tokens=now.emitted_tokens + outcome.num_emitted_tokens,
+            elapsed_ms=now.elapsed_ms + outcome.cycle_ms,
         )
         if rows.size == self.capacity:
             self.state = self.policy.update(self.state, outcome)
@@ -272,14 +245,14 @@ class Controller:
 
     def is_current(self, plan: Plan) -> BoolArray:
         """Which of the plan's rows still hold the sequence it was made for, ``[B]``."""
-        current: BoolArray = self._rows.sequence_id[plan.rows] == plan.cycle.sequence_id
+        current: BoolArray = self._rows.at(plan.rows).sequence_id == plan.cycle.sequence_id
         return current
 
     def out_of_passes(self, rows: IntArray) -> BoolArray:
         """Which rows have spent their per-request maximum and must end, ``[B]``."""
         if self.budget.max_passes is None:
             return np.zeros(rows.shape, np.bool_)
-        spent: BoolArray = self._rows.cycle_index[rows] >= self.budget.max_passes
+        spent: BoolArray = self._rows.at(rows).cycle_index >= self.budget.max_passes
         return spent
 
     def release(self, rows: IntArray, *, finished: bool = True) -> None:
@@ -291,11 +264,11 @@ class Controller:
             requests that were cancelled.
         """
         if finished:
-            self.ledger = self.ledger.settle(self.budget, self._rows.cycle_index[rows])
-        self._change(rows, sequence_id=np.full_like(rows, -1))
+            self.ledger = self.ledger.settle(self.budget, self.passes(rows))
+        self._rows.free(rows)
 
     def _cycle(self, rows: IntArray) -> Cycle:
-        now = self._rows if rows.size == self.capacity else take_rows(self._rows, rows)
+        now = self._rows.at(rows)
         remaining = np.maximum(now.limit_tokens - now.emitted_tokens, 1)
         room = np.minimum(remaining - 1, now.draftable_tokens - now.emitted_tokens)
         max_tau = np.minimum(np.maximum(room, 0), self.max_draft_tokens)
@@ -315,15 +288,6 @@ class Controller:
             pass_price_ms=self.ledger.pass_price(self.budget) * self.costs.plain_ms,
             costs=self.costs,
         )
-
-    def _change(self, rows: IntArray, **columns: Any) -> None:
-        """Replaces counters of some rows; arrays already shown to a policy stay as they were."""
-        if rows.size < self.capacity:
-            for name, values in columns.items():
-                column = getattr(self._rows, name).copy()
-                column[rows] = values
-                columns[name] = column
-        self._rows = self._rows._replace(**columns)
 
     def _state_of(self, rows: IntArray) -> State[Any, Any]:
         if rows.size == self.capacity:
@@ -348,14 +312,6 @@ class Controller:
                 "use cycle.clip(tau)"
             )
         return tau
-
-    def _grow(self, capacity: int) -> None:
-        more = capacity - self.capacity
-        added = _Rows.empty(more)
-        self._rows = _Rows(*(np.concatenate(pair) for pair in zip(self._rows, added, strict=True)))
-        fresh = self.policy.init(capacity, self._seed).rows
-        kept = np.arange(capacity - more)
-        self.state = State(put_rows(fresh, kept, self.state.rows), self.state.shared)
 
 
 def _per_row(time_ms: float | FloatArray, rows: int) -> FloatArray:

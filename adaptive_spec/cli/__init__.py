@@ -22,10 +22,11 @@ def main() -> None:
         try:
             from adaptive_spec.cli.app import app
         except ModuleNotFoundError as error:
-            if error.name not in ("typer", "rich"):
+            library = (error.name or "").partition(".")[0]
+            if library not in ("typer", "rich"):
                 raise
             raise MissingDependencyError(
-                f"the command line needs {error.name}; run: pip install 'adaptive-spec[cli]'"
+                f"the command line needs {library}; run: pip install 'adaptive-spec[cli]'"
             ) from None
         app()
     except AdaptiveSpecError as error:

@@ -188,7 +188,9 @@ def parse_drafter(spec: str) -> LookupSpec | EarlyExitSpec | str | None:
     """
     if spec == "none":
         return None
-    if Path(spec).is_dir() or (spec.count("/") == 1 and ":" not in spec):
+    known = spec.partition(":")[0].strip() in DRAFTERS
+    looks_like_a_model = spec.count("/") == 1 and ":" not in spec
+    if spec and not known and (Path(spec).is_dir() or looks_like_a_model):
         return spec
     name, fields = split_spec(spec, DrafterSpecError)
     if name not in DRAFTERS:
@@ -251,7 +253,7 @@ def _load_model(path: str, name: str, dtype: str, device: str | None) -> Any:
     from transformers import AutoModelForCausalLM
 
     precision, target = parse_target(dtype, device)
-    if not Path(path).is_dir():
+    if not (path and Path(path).is_dir()):
         _require_on_hub(name)
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(

@@ -34,7 +34,7 @@ def test_the_main_job(tmp_path: Path, drafter: str) -> None:
         "2. Watch: 'writing/1'",
         "3. Decode 2 prompts",
         "4. Compare on the trace",
-        "clairvoyant optimum",
+        "clairvoyant",
         f"{folder / 'trace.parquet'}: the exact trace",
         "Done in ",
     ):

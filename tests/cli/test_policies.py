@@ -19,7 +19,8 @@ def test_json_describes_them() -> None:
     assert set(entries) == {"bandit", "ewma", "fixed"}
     fixed = entries["fixed"]
     assert fixed["fields"] == {"tau": 3, "fallback": False}
-    assert (fixed["learns"], fixed["looks_inside_draft"]) == ("nothing", False)
+    assert fixed["learns"].startswith("nothing")
+    assert fixed["looks_inside_draft"] is False
     assert fixed["documentation"].startswith(fixed["summary"])
 
 

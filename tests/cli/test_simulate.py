@@ -23,7 +23,7 @@ def test_the_table_shows_every_policy(trace: Path) -> None:
     for name in ("fixed:tau=1", "fixed:tau=3", "fixed:tau=5", "ewma", "bandit"):
         assert name in result.out
     assert "4 sequences, 120 tokens" in result.out
-    assert "costs: draft=0.125,verify=0; time in plain passes" in result.out
+    assert "costs: draft=0.125,verify=0; time in plain verifier passes" in result.out
 
 
 def test_json_can_go_to_a_file_beside_the_table(trace: Path, tmp_path: Path) -> None:

@@ -1,0 +1,93 @@
+"""The controller's books: one row of counters per running sequence, the lowest free one first."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from adaptive_spec._arrays import FloatArray, IntArray
+
+
+class Counters(NamedTuple):
+    """Counters of rows, ``[capacity]`` or ``[B]``; meanings as in ``policy.Cycle``.
+
+    Attributes:
+      sequence_id: -1 where the row is free.
+      limit_tokens: most tokens to emit; ``draftable_tokens``: output positions within the
+        drafter's context.
+    """
+
+    sequence_id: IntArray
+    cycle_index: IntArray
+    prompt_tokens: IntArray
+    emitted_tokens: IntArray
+    limit_tokens: IntArray
+    draftable_tokens: IntArray
+    elapsed_ms: FloatArray
+
+
+class RowTable:
+    """Counters by row. Arrays are replaced and never changed: who was shown one may keep it."""
+
+    def __init__(self) -> None:
+        """Sets up a table without rows."""
+        none = np.zeros(0, np.int64)
+        self._counters = Counters(none, none, none, none, none, none, np.zeros(0))
+        self._admitted = 0
+
+    @property
+    def capacity(self) -> int:
+        """Rows allocated, running or free."""
+        return int(self._counters.sequence_id.size)
+
+    @property
+    def running(self) -> IntArray:
+        """Rows in use, ascending."""
+        return np.flatnonzero(self._counters.sequence_id >= 0)
+
+    def at(self, rows: IntArray) -> Counters:
+        """Counters of these rows, ``[B]``."""
+        if rows.size == self.capacity:
+            return self._counters
+        return Counters(*(column[rows] for column in self._counters))
+
+    def add(self, prompt: IntArray, limit: IntArray, draftable: IntArray) -> IntArray:
+        """Rows for new sequences, ``[n]``: the lowest that are free; allocates more if need be."""
+        n = prompt.size
+        free = np.flatnonzero(self._counters.sequence_id < 0)
+        if free.size < n:
+            self._grow(max(self.capacity + n - free.size, 2 * self.capacity))
+            free = np.flatnonzero(self._counters.sequence_id < 0)
+        rows = free[:n]
+        none = np.zeros(n, np.int64)
+        self.change(
+            rows,
+            sequence_id=self._admitted + np.arange(n),
+            cycle_index=none,
+            prompt_tokens=prompt,
+            emitted_tokens=none,
+            limit_tokens=limit,
+            draftable_tokens=draftable,
+            elapsed_ms=np.zeros(n),
+        )
+        self._admitted += n
+        return rows
+
+    def change(self, rows: IntArray, **columns: Any) -> None:
+        """Sets counters of some rows; each value is ``[B]``."""
+        if rows.size < self.capacity:
+            for name, values in columns.items():
+                column = getattr(self._counters, name).copy()
+                column[rows] = values
+                columns[name] = column
+        self._counters = self._counters._replace(**columns)
+
+    def free(self, rows: IntArray) -> None:
+        """Gives rows back."""
+        self.change(rows, sequence_id=np.full(rows.size, -1, np.int64))
+
+    def _grow(self, capacity: int) -> None:
+        more = capacity - self.capacity
+        free = np.full(more, -1, np.int64)
+        added = Counters(free, free, free, free, free, free, np.zeros(more))
+        joined = zip(self._counters, added, strict=True)
+        self._counters = Counters(*(np.concatenate(pair) for pair in joined))

@@ -1,0 +1,262 @@
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+import torch
+
+from adaptive_spec import (
+    ConfigError,
+    DrafterSpecError,
+    ModelLoadError,
+    PromptError,
+    VocabularyMismatchError,
+)
+from adaptive_spec.decoding import DraftModelDrafter, PromptLookupDrafter
+from adaptive_spec.decoding.models import (
+    EarlyExitSpec,
+    LookupSpec,
+    Verifier,
+    load_drafter,
+    load_verifier,
+    parse_drafter,
+    parse_target,
+)
+from tests.tiny_models import tiny_llama
+from tests.tiny_pair import TinyPair, save_tiny_pair
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> TinyPair:
+    return save_tiny_pair(tmp_path_factory.mktemp("pair"))
+
+
+@pytest.fixture(scope="module")
+def verifier(pair: TinyPair) -> Verifier:
+    return load_verifier(str(pair.verifier), device="cpu")
+
+
+def copy_with(pair: TinyPair, folder: Path, name: str, changes: dict[str, Any]) -> str:
+    """The verifier with other values in one of its JSON files."""
+    shutil.copytree(pair.verifier, folder, dirs_exist_ok=True)
+    data = json.loads((folder / name).read_text(encoding="utf-8"))
+    (folder / name).write_text(json.dumps({**data, **changes}), encoding="utf-8")
+    return str(folder)
+
+
+def test_a_verifier(pair: TinyPair, verifier: Verifier) -> None:
+    assert verifier.name == str(pair.verifier)
+    assert verifier.numerics == "float32, cpu, sdpa"
+    assert verifier.eos_token_ids == (verifier.tokenizer.eos_token_id,)
+    assert not verifier.model.training
+
+
+def test_other_precision(pair: TinyPair) -> None:
+    loaded = load_verifier(str(pair.verifier), dtype="bfloat16", device="cpu")
+    assert loaded.model.dtype is torch.bfloat16
+    assert loaded.numerics == "bfloat16, cpu, sdpa"
+
+
+def test_tokens_that_end_a_sequence(pair: TinyPair, tmp_path: Path) -> None:
+    several = copy_with(pair, tmp_path / "a", "generation_config.json", {"eos_token_id": [5, 9]})
+    assert load_verifier(several, device="cpu").eos_token_ids == (5, 9)
+    shutil.copytree(pair.verifier, tmp_path / "b")
+    (tmp_path / "b" / "generation_config.json").unlink()
+    config = copy_with(pair, tmp_path / "c", "config.json", {"eos_token_id": 7})
+    (tmp_path / "c" / "generation_config.json").unlink()
+    assert load_verifier(config, device="cpu").eos_token_ids == (7,)
+    neither = copy_with(pair, tmp_path / "d", "config.json", {"eos_token_id": None})
+    (tmp_path / "d" / "generation_config.json").unlink()
+    loaded = load_verifier(neither, device="cpu")
+    assert loaded.eos_token_ids == (loaded.tokenizer.eos_token_id,)
+
+
+def test_prompts_become_tokens(verifier: Verifier) -> None:
+    bare = verifier.encode("the end", chat_template=False)
+    templated = verifier.encode("the end")
+    assert verifier.decode(bare) == "the end"
+    assert verifier.decode(templated) == "<user>the end\n<assistant>"
+    assert all(type(token) is int for token in templated)
+
+
+def test_special_tokens_are_not_shown(verifier: Verifier) -> None:
+    ids = verifier.encode("the end", chat_template=False)
+    assert verifier.decode([*ids, verifier.tokenizer.eos_token_id]) == "the end"
+
+
+def test_an_empty_prompt_is_refused(verifier: Verifier) -> None:
+    with pytest.raises(PromptError, match="no tokens"):
+        verifier.encode("", chat_template=False)
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        (None, "has no chat template; use --no-chat-template"),
+        ("{{ raise_exception('system first') }}", "refuses a single user message .system first"),
+        ("{% if %}", "use --no-chat-template"),
+    ],
+)
+def test_chat_templates_that_do_not_work(pair: TinyPair, template: str | None, words: str) -> None:
+    loaded = load_verifier(str(pair.verifier), device="cpu")
+    loaded.tokenizer.chat_template = template
+    with pytest.raises(ConfigError, match=words):
+        loaded.encode("the end")
+
+
+def test_targets() -> None:
+    assert parse_target("float16", "cpu") == (torch.float16, torch.device("cpu"))
+    for dtype, device, words in (
+        ("float8", "cpu", "dtype = 'float8'; allowed are float32, bfloat16, float16"),
+        ("float32", "abacus", "device = 'abacus': torch cannot use it here"),
+        ("float32", "meta", "device = 'meta'"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            parse_target(dtype, device)
+
+
+def test_wrong_settings_are_refused_before_a_conversion(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ADAPTIVE_SPEC_CACHE", str(tmp_path))
+    with pytest.raises(ConfigError, match="dtype"):
+        load_verifier("builtin", dtype="int4")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "parsed"),
+    [
+        ("none", None),
+        ("lookup", LookupSpec()),
+        ("lookup:max_ngram=3,min_ngram=2", LookupSpec(3, 2)),
+        ("early-exit:layers=4", EarlyExitSpec(4)),
+        ("org/model", "org/model"),
+    ],
+)
+def test_drafter_specs(spec: str, parsed: object) -> None:
+    assert parse_drafter(spec) == parsed
+
+
+def test_a_drafter_s_name_is_not_a_folder_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lookup").mkdir()
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert parse_drafter("lookup") == LookupSpec()
+    assert [parse_drafter(spec) for spec in ("./lookup", "mine")] == ["./lookup", "mine"]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["", "nope", "lookup:3", "lookup:depth=1", "lookup:max_ngram=1,min_ngram=2", "a/b:c=1"],
+)
+def test_wrong_drafter_specs(spec: str) -> None:
+    with pytest.raises(DrafterSpecError):
+        parse_drafter(spec)
+
+
+def test_drafters(pair: TinyPair, verifier: Verifier) -> None:
+    assert load_drafter("none", verifier)(1) is None
+    lookup = load_drafter("lookup:max_ngram=3", verifier)(2)
+    assert isinstance(lookup, PromptLookupDrafter)
+    assert lookup.max_ngram == 3
+    early = load_drafter("early-exit:layers=1", verifier)(2)
+    assert isinstance(early, DraftModelDrafter)
+    assert early.runner.model.config.num_hidden_layers == 1
+    make = load_drafter(str(pair.drafter), verifier)
+    one, two = make(1), make(2)
+    assert isinstance(one, DraftModelDrafter)
+    assert isinstance(two, DraftModelDrafter)
+    assert one.runner.model is two.runner.model  # loaded once
+    assert (one.runner.slots, two.runner.slots) == (1, 2)
+    assert one.spec == str(pair.drafter)
+
+
+def test_every_drafter_says_how_to_build_it_again(pair: TinyPair, verifier: Verifier) -> None:
+    for spec in ("lookup:max_ngram=3", "early-exit:layers=1", str(pair.drafter)):
+        drafter = load_drafter(spec, verifier)(1)
+        assert drafter is not None
+        again = load_drafter(drafter.spec, verifier)(1)
+        assert again is not None
+        assert again.spec == drafter.spec
+
+
+def test_layers_out_of_range_are_refused_at_once(verifier: Verifier) -> None:
+    with pytest.raises(DrafterSpecError, match="layers = 2; the verifier has 2"):
+        load_drafter("early-exit:layers=2", verifier)
+
+
+def test_padded_vocabularies_share_the_smaller_part(
+    pair: TinyPair, verifier: Verifier, tmp_path: Path
+) -> None:
+    size = len(verifier.tokenizer)
+    tiny_llama(layers=1, vocab_size=size + 13).save_pretrained(tmp_path)
+    verifier.tokenizer.save_pretrained(tmp_path)
+    drafter = load_drafter(str(tmp_path), verifier)(1)
+    assert isinstance(drafter, DraftModelDrafter)
+    assert (drafter.vocab_size, drafter.runner.vocab_size) == (size, size + 13)
+
+
+def test_other_vocabularies_are_refused(pair: TinyPair, verifier: Verifier, tmp_path: Path) -> None:
+    with pytest.raises(VocabularyMismatchError, match=r"276 and 275 tokens, 275 in common"):
+        load_drafter(str(pair.stranger), verifier)
+    tiny_llama(layers=1, vocab_size=50).save_pretrained(tmp_path)  # without a tokenizer
+    with pytest.raises(VocabularyMismatchError, match=r"has 50 tokens and verifier .* has 275"):
+        load_drafter(str(tmp_path), verifier)
+
+
+def test_a_drafter_may_do_without_a_tokenizer(pair: TinyPair, verifier: Verifier) -> None:
+    assert isinstance(load_drafter(str(pair.bare), verifier)(1), DraftModelDrafter)
+
+
+def test_what_is_no_model(pair: TinyPair, tmp_path: Path) -> None:
+    with pytest.raises(ModelLoadError, match="no tokenizer there"):
+        load_verifier(str(pair.bare))
+    with pytest.raises(ModelLoadError, match="cannot be loaded"):
+        load_verifier(str(tmp_path))
+    unsupported = copy_with(
+        pair, tmp_path / "x", "config.json", {"model_type": "mistral", "sliding_window": 8}
+    )
+    with pytest.raises(ModelLoadError, match="sliding_window = 8"):
+        load_verifier(unsupported)
+
+
+class Hub:
+    """Stands for the hub: counts requests, and fails them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, error: Exception | None) -> None:
+        self.asked: list[tuple[str, object]] = []
+        self.error = error
+        self.cached = False
+        monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", self.ask)
+        monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", self.look)
+
+    def ask(self, url: str, *, timeout: float) -> None:
+        self.asked.append((url, timeout))
+        if self.error is not None:
+            raise self.error
+
+    def look(self, name: str, file: str) -> str | None:
+        return f"/cache/{name}/{file}" if self.cached else None
+
+
+def test_the_hub_is_asked_once_and_not_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = Hub(monkeypatch, ConnectionError("no route\nto host"))
+    with pytest.raises(ModelLoadError, match=r"'org/model': there is no such folder.*no route\)$"):
+        load_verifier("org/model")
+    assert hub.asked == [("https://huggingface.co/org/model/resolve/main/config.json", 10.0)]
+
+
+def test_the_hub_is_not_asked_for_what_is_there(
+    pair: TinyPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = Hub(monkeypatch, ConnectionError("no route"))
+    load_verifier(str(pair.verifier), device="cpu")
+    hub.cached = True
+    with pytest.raises(ModelLoadError, match="cannot be loaded"):  # our cache is a pretence
+        load_verifier("org/model")
+    assert hub.asked == []
