@@ -14,6 +14,8 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     What is there already and is no regular file (a pipe, ``/dev/null``) is written to as it is.
     """
     target = Path(path)
+    if target.is_symlink():
+        target = target.resolve()  # replace what it points to, not the link
     if target.exists() and not target.is_file():
         yield target
         return

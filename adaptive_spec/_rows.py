@@ -1,5 +1,6 @@
 """The controller's books: one row of counters per running sequence, the lowest free one first."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,12 +13,14 @@ class Counters(NamedTuple):
 
     Attributes:
       sequence_id: -1 where the row is free.
+      observed_cycles: cycles whose outcome has come in, <= ``cycle_index``.
       limit_tokens: most tokens to emit; ``draftable_tokens``: output positions within the
         drafter's context.
     """
 
     sequence_id: IntArray
     cycle_index: IntArray
+    observed_cycles: IntArray
     prompt_tokens: IntArray
     emitted_tokens: IntArray
     limit_tokens: IntArray
@@ -31,7 +34,7 @@ class RowTable:
     def __init__(self) -> None:
         """Sets up a table without rows."""
         none = np.zeros(0, np.int64)
-        self._counters = Counters(none, none, none, none, none, none, np.zeros(0))
+        self._counters = Counters(none, none, none, none, none, none, none, np.zeros(0))
         self._admitted = 0
 
     @property
@@ -48,7 +51,8 @@ class RowTable:
         """Counters of these rows, ``[B]``."""
         if rows.size == self.capacity:
             return self._counters
-        return Counters(*(column[rows] for column in self._counters))
+        columns: Iterator[Any] = (column[rows] for column in self._counters)
+        return Counters(*columns)
 
     def add(self, prompt: IntArray, limit: IntArray, draftable: IntArray) -> IntArray:
         """Rows for new sequences, ``[n]``: the lowest that are free; allocates more if need be."""
@@ -63,6 +67,7 @@ class RowTable:
             rows,
             sequence_id=self._admitted + np.arange(n),
             cycle_index=none,
+            observed_cycles=none,
             prompt_tokens=prompt,
             emitted_tokens=none,
             limit_tokens=limit,
@@ -88,6 +93,6 @@ class RowTable:
     def _grow(self, capacity: int) -> None:
         more = capacity - self.capacity
         free = np.full(more, -1, np.int64)
-        added = Counters(free, free, free, free, free, free, np.zeros(more))
+        added = Counters(free, free, free, free, free, free, free, np.zeros(more))
         joined = zip(self._counters, added, strict=True)
         self._counters = Counters(*(np.concatenate(pair) for pair in joined))

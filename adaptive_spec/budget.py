@@ -19,6 +19,9 @@ import numpy as np
 from adaptive_spec._arrays import IntArray
 from adaptive_spec.errors import ConfigError
 
+UNLIMITED_TOKENS = 1 << 30
+"""Limit of a sequence whose length is not bounded beforehand."""
+
 
 @dataclass(frozen=True)
 class PassBudget:
@@ -45,12 +48,15 @@ class PassBudget:
             raise ConfigError(f"budget: patience = {self.patience}; it must be above 0")
 
     def least_tau(self, passes: IntArray, remaining_tokens: IntArray) -> IntArray:
-        """Least tau with which a request can still finish within ``max_passes``, ``[B]``."""
+        """Least tau with which a request can still finish within ``max_passes``, ``[B]``.
+
+        Where it is not known how many tokens are to go, nothing can be asked for: 0.
+        """
         if self.max_passes is None:
             return np.zeros_like(passes)
         left = np.maximum(self.max_passes - passes, 1)
-        least: IntArray = -(-remaining_tokens // left) - 1
-        return least
+        least = -(-remaining_tokens // left) - 1
+        return np.where(remaining_tokens > UNLIMITED_TOKENS // 2, 0, least)
 
 
 class Ledger(NamedTuple):

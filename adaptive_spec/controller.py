@@ -15,19 +15,17 @@ Outcomes may be observed after later decisions; those of rows released meanwhile
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec._rows import RowTable
-from adaptive_spec.budget import Ledger, PassBudget
+from adaptive_spec.budget import UNLIMITED_TOKENS, Ledger, PassBudget
 from adaptive_spec.costs import CostModel
 from adaptive_spec.errors import ConfigError, PolicyContractError
-from adaptive_spec.policy import Cycle, Decision, DraftSignals, Outcome, Policy, State
+from adaptive_spec.policy import MAX_TAU, Cycle, Decision, DraftSignals, Outcome, Policy, State
 from adaptive_spec.state import is_empty, put_rows, take_outcome, take_rows
 
-UNLIMITED_TOKENS = 1 << 30
-"""Limit of a sequence whose length is not bounded beforehand."""
-
-MAX_DRAFT_TOKENS = 1024
+__all__ = ["UNLIMITED_TOKENS", "Controller", "Plan"]
 
 
 class Plan(NamedTuple):
@@ -79,10 +77,8 @@ class Controller:
             them); every row then gets the least allowed width that is not below the mean tau
             decided, nor below what a hard budget asks of any row.
         """
-        if not 0 <= max_draft_tokens <= MAX_DRAFT_TOKENS:
-            raise ConfigError(
-                f"max_draft_tokens = {max_draft_tokens}; allowed are 0 to {MAX_DRAFT_TOKENS}"
-            )
+        if not 0 <= max_draft_tokens <= MAX_TAU:
+            raise ConfigError(f"max_draft_tokens = {max_draft_tokens}; allowed are 0 to {MAX_TAU}")
         if uniform_widths is not None and (
             0 not in uniform_widths or not all(0 <= w <= max_draft_tokens for w in uniform_widths)
         ):
@@ -98,7 +94,7 @@ class Controller:
         self._seed = seed
         self.lockstep = lockstep
         self._widths = None if uniform_widths is None else np.unique(np.asarray(uniform_widths))
-        self.state: State[Any, Any] = policy.init(0, seed)
+        self.state: State[Any, Any] = self._begin(0)
         self._rows = RowTable()
 
     @property
@@ -137,29 +133,41 @@ class Controller:
         Returns:
           The rows given to them, ``[n]``: the lowest that are free.
         """
-        prompt = np.asarray(prompt_tokens, np.int64)
-        limit = np.asarray(max_new_tokens, np.int64)
+        prompt = np.array(prompt_tokens, np.int64)
+        limit = np.array(max_new_tokens, np.int64)
         if prompt.size and (prompt.min() < 1 or limit.min() < 1):
             raise ConfigError(
                 "admit: prompt_tokens and max_new_tokens must be at least 1, got "
                 f"{prompt.min()} and {limit.min()}"
             )
-        reach = limit if draftable_tokens is None else np.asarray(draftable_tokens, np.int64)
-        before = self.capacity
+        reach = limit if draftable_tokens is None else np.array(draftable_tokens, np.int64)
+        kept = np.arange(self.capacity)
         rows = self._rows.add(prompt, limit, np.minimum(reach, limit))
-        if self.capacity > before:
-            grown = self.policy.init(self.capacity, self._seed).rows
-            kept = put_rows(grown, np.arange(before), self.state.rows)
-            self.state = State(kept, self.state.shared)
-        fresh = self.policy.init(rows.size, self._seed).rows
-        self.state = State(put_rows(self.state.rows, rows, fresh), self.state.shared)
+        # All rows begin alike, one by one (live) or many at once (in replay).
+        fresh = self._begin(1).rows
+        state = self.state.rows
+        if self.capacity > kept.size:
+            grown = take_rows(fresh, np.zeros(self.capacity, np.int64))
+            state = put_rows(grown, kept, state)
+        fresh = take_rows(fresh, np.zeros(rows.size, np.int64))
+        self.state = State(put_rows(state, rows, fresh), self.state.shared)
         return rows
 
     def decide(self, rows: IntArray) -> Plan:
-        """Plans one cycle of these rows (ascending, in use); each costs one verifier pass."""
+        """Plans one cycle of these rows; each costs one verifier pass.
+
+        Args:
+          rows: ``[B]`` rows in use, ascending.
+
+        Raises:
+          ConfigError: rows that are not in use, or not in ascending order.
+          PolicyContractError: the policy's answer is not what the interface asks for.
+        """
         cycle = self._cycle(rows)
+        if (cycle.sequence_id < 0).any() or (rows[1:] <= rows[:-1]).any():
+            raise ConfigError(f"rows {rows.tolist()[:8]}: must be in use, and in ascending order")
         decision = self.policy.decide(self._state_of(rows), cycle)
-        tau = self._checked(decision.tau, cycle)
+        tau = self._checked(decision, cycle)
         if self._widths is not None and tau.size:
             wanted = max(float(tau.mean()), float(cycle.min_tau.max()))
             index = int(np.searchsorted(self._widths, wanted - 1e-9))
@@ -186,6 +194,7 @@ class Controller:
         draft_ms: float | FloatArray | None = None,
         verify_ms: float | FloatArray | None = None,
         signals: DraftSignals | None = None,
+        agreement: npt.NDArray[np.int8] | None = None,
     ) -> FloatArray:
         """Reports what came of a plan; arrays ``[B]`` in the plan's order.
 
@@ -196,12 +205,22 @@ class Controller:
           num_emitted_tokens: emitted in all.
           draft_ms: measured time of drafting; None to take the cost model's.
           verify_ms: measured time of the pass; None to take the cost model's.
-          signals: the draft's signals, for policies that look inside it.
+          signals: the draft's signals ``[B, K]``, for policies that look inside it.
+          agreement: ``[B, K + 1]`` bits known beyond what drafting showed, see ``Outcome``.
 
         Returns:
           The time of the cycle as the policy was told it, ``[B]``.
+
+        Raises:
+          ConfigError: more drafted than planned, or more accepted than drafted.
         """
         cycle = plan.cycle
+        if (num_draft_tokens > plan.tau).any() or (num_accepted_tokens > num_draft_tokens).any():
+            raise ConfigError(
+                "observe: num_accepted_tokens <= num_draft_tokens <= tau must hold, got "
+                f"{num_accepted_tokens.tolist()[:8]}, {num_draft_tokens.tolist()[:8]} and "
+                f"{plan.tau.tolist()[:8]}"
+            )
         context = cycle.prompt_tokens + cycle.emitted_tokens
         widest, longest = num_draft_tokens, context
         if self.lockstep and context.size > 1:
@@ -221,6 +240,7 @@ class Controller:
             _per_row(draft_ms, context.size),
             _per_row(verify_ms, context.size),
             signals,
+            agreement,
         )
         elapsed = outcome.cycle_ms
         rows = plan.rows
@@ -233,14 +253,19 @@ class Controller:
         now = self._rows.at(rows)
         self._rows.change(
             rows,
+            observed_cycles=now.observed_cycles + 1,
             emitted_tokens=now.emitted_tokens + outcome.num_emitted_tokens,
             elapsed_ms=now.elapsed_ms + outcome.cycle_ms,
         )
-        if rows.size == self.capacity:
-            self.state = self.policy.update(self.state, outcome)
-        else:
-            updated = self.policy.update(self._state_of(rows), outcome)
-            self.state = State(put_rows(self.state.rows, rows, updated.rows), updated.shared)
+        updated = self.policy.update(self._state_of(rows), outcome)
+        if not isinstance(updated, State):
+            raise PolicyContractError(
+                f"{type(self.policy).__name__}.update: must return a State(rows, shared), got "
+                f"{type(updated).__name__}"
+            )
+        if rows.size < self.capacity:
+            updated = State(put_rows(self.state.rows, rows, updated.rows), updated.shared)
+        self.state = updated
         return elapsed
 
     def is_current(self, plan: Plan) -> BoolArray:
@@ -249,10 +274,10 @@ class Controller:
         return current
 
     def out_of_passes(self, rows: IntArray) -> BoolArray:
-        """Which rows have spent their per-request maximum and must end, ``[B]``."""
+        """Which rows have spent their per-request maximum, the last outcome seen, ``[B]``."""
         if self.budget.max_passes is None:
             return np.zeros(rows.shape, np.bool_)
-        spent: BoolArray = self._rows.at(rows).cycle_index >= self.budget.max_passes
+        spent: BoolArray = self._rows.at(rows).observed_cycles >= self.budget.max_passes
         return spent
 
     def release(self, rows: IntArray, *, finished: bool = True) -> None:
@@ -263,6 +288,8 @@ class Controller:
           finished: the requests ended and their passes count towards the average budget; False for
             requests that were cancelled.
         """
+        if (self._rows.at(rows).sequence_id < 0).any():
+            raise ConfigError(f"release: rows {rows.tolist()[:8]} are not all in use")
         if finished:
             self.ledger = self.ledger.settle(self.budget, self.passes(rows))
         self._rows.free(rows)
@@ -294,8 +321,22 @@ class Controller:
             return self.state
         return State(take_rows(self.state.rows, rows), self.state.shared)
 
-    def _checked(self, tau: IntArray, cycle: Cycle) -> IntArray:
+    def _begin(self, num_sequences: int) -> State[Any, Any]:
+        state = self.policy.init(num_sequences, self._seed)
+        if not isinstance(state, State):
+            raise PolicyContractError(
+                f"{type(self.policy).__name__}.init: must return a State(rows, shared), got "
+                f"{type(state).__name__}"
+            )
+        return state
+
+    def _checked(self, decision: Decision, cycle: Cycle) -> IntArray:
         name = type(self.policy).__name__
+        if not isinstance(decision, Decision):
+            raise PolicyContractError(
+                f"{name}.decide: must return a Decision(tau), got {type(decision).__name__}"
+            )
+        tau = decision.tau
         if not isinstance(tau, np.ndarray) or tau.shape != cycle.max_tau.shape:
             raise PolicyContractError(
                 f"{name}.decide: tau must be an array of shape {cycle.max_tau.shape}, got "

@@ -1,6 +1,7 @@
 """Costs from a string or a file: numbers as typed, measured curves as JSON."""
 
 import json
+import operator
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def load_costs(path: str | Path) -> MeasuredCosts:
             f"costs {str(path)!r}: cannot be read ({error.strerror}); give a file written by "
             "`adaptive-spec profile`, or numbers as in draft=0.125,verify=0.0"
         ) from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise CostsError(f"costs {str(path)!r}: not JSON") from None
     if not isinstance(data, dict) or data.get("format") != _FORMAT:
         raise CostsError(f"costs {str(path)!r}: not a file written by `adaptive-spec profile`")
@@ -52,9 +53,9 @@ def load_costs(path: str | Path) -> MeasuredCosts:
             f"costs {str(path)!r}: version {data.get('version')}, this release reads {_VERSION}"
         )
     try:
-        axes = {name: tuple(int(value) for value in data[name]) for name in _AXES}
+        axes = {name: tuple(operator.index(value) for value in data[name]) for name in _AXES}
         grids = {name: np.asarray(data[name], dtype=np.float64) for name in _GRIDS}
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise CostsError(f"costs {str(path)!r}: missing or malformed field ({error})") from None
     return MeasuredCosts(
         batch_sizes=axes["batch_sizes"],
@@ -80,6 +81,8 @@ def parse_costs(text: str) -> CostModel:
     for item in text.split(","):
         name, _, number = item.partition("=")
         name = name.strip()
+        if name in values:
+            raise CostsError(f"costs: {name} is given twice in {text!r}")
         if name not in ("draft", "verify", "plain_ms"):
             raise CostsError(
                 f"costs: unknown field {name!r}; allowed are draft, verify (in plain verifier "

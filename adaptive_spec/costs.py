@@ -66,8 +66,8 @@ class ConstantCosts(CostModel):
                 raise CostsError(
                     f"costs: {name} = {value}; allowed are 0 to 1000 plain verifier passes"
                 )
-        if not (math.isfinite(self.plain_ms) and self.plain_ms > 0):
-            raise CostsError(f"costs: plain_ms = {self.plain_ms}; it must be above 0")
+        if not 1e-6 <= self.plain_ms <= 1e9:
+            raise CostsError(f"costs: plain_ms = {self.plain_ms}; allowed are 1e-6 to 1e9")
 
     def draft_ms(self, tau: IntArray, batch_size: int, context_tokens: IntArray) -> FloatArray:
         return tau.astype(np.float64) * (self.draft * self.plain_ms)
@@ -90,9 +90,7 @@ class ConstantCosts(CostModel):
 def _linear_table(costs: ConstantCosts, max_draft_tokens: int) -> FloatArray:
     tau = np.arange(max_draft_tokens + 1)
     share = np.float64(costs.draft + costs.verify)
-    table: FloatArray = (costs.plain_ms * (1.0 + tau * share))[None, :]
-    table.flags.writeable = False
-    return table
+    return _frozen((costs.plain_ms * (1.0 + tau * share))[None, :])
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,8 +117,8 @@ class MeasuredCosts(CostModel):
     draft_step_ms: FloatArray
     hardware: str = "unknown"
     note: str = ""
-    _planes: dict[tuple[int, int], FloatArray] = field(
-        default_factory=dict, repr=False, compare=False
+    _known: dict[tuple[int, int], tuple[FloatArray, FloatArray]] = field(
+        default_factory=dict, init=False, repr=False
     )
 
     def __post_init__(self) -> None:
@@ -149,64 +147,58 @@ class MeasuredCosts(CostModel):
             raise CostsError("costs: verify_grid_ms has a pass that takes no time")
         if (np.diff(self.verify_grid_ms, axis=-1) < 0).any():
             raise CostsError("costs: verify_grid_ms falls with the width; fit it monotone")
+        for name in shapes:
+            object.__setattr__(self, name, _frozen(np.array(getattr(self, name))))
 
     @property
     def plain_ms(self) -> float:
         return float(self.verify_grid_ms[0, 0, 0])
 
     def draft_ms(self, tau: IntArray, batch_size: int, context_tokens: IntArray) -> FloatArray:
-        tau = np.asarray(tau)
-        top = int(tau.max(initial=0))
-        return self._pick(self._draft_plane(batch_size, top), tau, context_tokens)
+        draft, _ = self._curves(int(tau.max(initial=0)), batch_size, context_tokens)
+        return _pick(draft, tau)
 
     def verify_ms(self, tau: IntArray, batch_size: int, context_tokens: IntArray) -> FloatArray:
-        tau = np.asarray(tau)
-        top = int(tau.max(initial=0))
-        return self._pick(self._verify_plane(batch_size, top), tau, context_tokens)
+        _, verify = self._curves(int(tau.max(initial=0)), batch_size, context_tokens)
+        return _pick(verify, tau)
 
     def table(self, max_draft_tokens: int, batch_size: int, context_tokens: IntArray) -> FloatArray:
-        plane = self._plane(batch_size, max_draft_tokens)
-        if plane.shape[0] == 1:
-            return plane
-        below, weight = self._context_weight(context_tokens)
-        return _mix(plane[below], plane[below + 1], weight[:, None])
+        draft, verify = self._curves(max_draft_tokens, batch_size, context_tokens)
+        return draft + verify
 
-    def _plane(self, batch_size: int, top: int) -> FloatArray:
-        """Cycle time by measured context and tau, ``[c, top + 1]``, kept for the next call."""
-        key = (batch_size, top)
-        if key not in self._planes:
-            self._planes[key] = self._draft_plane(batch_size, top) + self._verify_plane(
-                batch_size, top
-            )
-        return self._planes[key]
+    def _curves(
+        self, top: int, batch_size: int, context_tokens: IntArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Time of drafting and of verifying for tau = 0..``top``, ``[B or 1, top + 1]`` each.
 
-    def _draft_plane(self, batch_size: int, top: int) -> FloatArray:
-        tau = np.arange(top + 1)
-        start = _along(self.batch_sizes, self.draft_start_ms, batch_size)
-        step = _along(self.batch_sizes, self.draft_step_ms, batch_size)
-        plane: FloatArray = (tau > 0) * start[:, None] + tau * step[:, None]
-        return plane
-
-    def _verify_plane(self, batch_size: int, top: int) -> FloatArray:
-        grid = _along(self.batch_sizes, self.verify_grid_ms, batch_size)  # [c, w]
-        by_width = np.moveaxis(grid, -1, 0)
-        columns = [_along(self.widths, by_width, tau + 1) for tau in range(top + 1)]
-        return np.stack(columns, axis=-1)
-
-    def _context_weight(self, context_tokens: IntArray) -> tuple[IntArray, FloatArray]:
-        """Index of the measured context below, and the share of the one above, ``[B]`` each."""
+        Every price comes from here, so that what a policy is shown is what it is charged.
+        """
+        draft, verify = self._planes(top, batch_size)
         measured = np.asarray(self.context_tokens)
+        if measured.size == 1:
+            return draft, verify
         below = np.clip(
             np.searchsorted(measured, context_tokens, side="right") - 1, 0, measured.size - 2
         )
         weight = (context_tokens - measured[below]) / (measured[below + 1] - measured[below])
-        return below, np.maximum(weight, 0.0)
+        weight = np.maximum(weight, 0.0)[:, None]
+        return _mix(draft[below], draft[below + 1], weight), _mix(
+            verify[below], verify[below + 1], weight
+        )
 
-    def _pick(self, plane: FloatArray, tau: IntArray, context_tokens: IntArray) -> FloatArray:
-        if plane.shape[0] == 1:
-            return np.asarray(plane[0, tau])
-        below, weight = self._context_weight(np.asarray(context_tokens))
-        return _mix(plane[below, tau], plane[below + 1, tau], weight)
+    def _planes(self, top: int, batch_size: int) -> tuple[FloatArray, FloatArray]:
+        """The curves at each measured context, ``[c, top + 1]``, kept for the next call."""
+        key = (top, batch_size)
+        if key not in self._known:
+            tau = np.arange(top + 1)
+            start = _along(self.batch_sizes, self.draft_start_ms, batch_size)
+            step = _along(self.batch_sizes, self.draft_step_ms, batch_size)
+            draft = (tau > 0) * start[:, None] + tau * step[:, None]
+            grid = _along(self.batch_sizes, self.verify_grid_ms, batch_size)  # [c, w]
+            by_width = np.moveaxis(np.maximum.accumulate(grid, axis=-1), -1, 0)
+            columns = [_along(self.widths, by_width, width) for width in range(1, top + 2)]
+            self._known[key] = _frozen(draft), _frozen(np.stack(columns, axis=-1))
+        return self._known[key]
 
     def __str__(self) -> str:
         return f"measured on {self.hardware}"
@@ -218,13 +210,27 @@ def _along(axis: tuple[int, ...], values: FloatArray, at: int) -> FloatArray:
         return np.asarray(values[0])
     i = int(np.clip(np.searchsorted(axis, at, side="right") - 1, 0, len(axis) - 2))
     weight = max((at - axis[i]) / (axis[i + 1] - axis[i]), 0.0)
-    return _mix(values[i], values[i + 1], weight)
+    low, high = values[i], values[i + 1]
+    between: FloatArray = np.maximum(low * (1.0 - weight) + high * weight, np.minimum(low, high))
+    return between
 
 
 def _mix(low: FloatArray, high: FloatArray, weight: float | FloatArray) -> FloatArray:
-    """Between two measured times, or beyond the higher point, but never below both of them."""
-    mixed: FloatArray = np.maximum(low * (1.0 - weight) + high * weight, np.minimum(low, high))
-    return mixed
+    """Between two measured curves, or beyond the higher one; never below both, nor falling."""
+    mixed = np.maximum(low * (1.0 - weight) + high * weight, np.minimum(low, high))
+    rising: FloatArray = np.maximum.accumulate(mixed, axis=-1)
+    return rising
+
+
+def _pick(curves: FloatArray, tau: IntArray) -> FloatArray:
+    """The entry of each row at its tau, ``[B or 1, top + 1], [B] -> [B]``."""
+    row = np.arange(tau.size) if curves.shape[0] > 1 else 0
+    return np.asarray(curves[row, tau])
+
+
+def _frozen(array: FloatArray) -> FloatArray:
+    array.flags.writeable = False
+    return array
 
 
 def cycle_costs(

@@ -25,6 +25,9 @@ SharedT = TypeVar("SharedT")
 
 UNKNOWN_AGREEMENT = -1
 
+MAX_TAU = 1024
+"""No controller allows a longer draft."""
+
 
 class State(NamedTuple, Generic[RowsT, SharedT]):
     """A policy's state in two explicit parts.
@@ -137,6 +140,8 @@ class Outcome(NamedTuple):
       draft_ms: ``[B]`` time of drafting; ``verify_ms``: ``[B]`` time of the verifier pass.
       signals: the draft's signals ``[B, K]``, NaN beyond ``num_draft_tokens``; None where the
         policy does not look inside the draft.
+      known_agreement: ``[B, K + 1]`` agreement bits that are known beyond what drafting showed
+        (of a bonus token, or of tokens decoded plainly); -1 where unknown. None for no more.
     """
 
     cycle: Cycle
@@ -148,6 +153,7 @@ class Outcome(NamedTuple):
     draft_ms: FloatArray
     verify_ms: FloatArray
     signals: DraftSignals | None = None
+    known_agreement: npt.NDArray[np.int8] | None = None
 
     @property
     def cycle_ms(self) -> FloatArray:
@@ -169,10 +175,12 @@ class Outcome(NamedTuple):
         """Agreement bit of each newly emitted token, ``[B, K + 1]``: 1, 0, or -1 where unknown.
 
         Accepted tokens agree, the correction after a rejection does not; what the drafter would
-        have proposed for a bonus token, or in fallback, drafting alone does not show.
+        have proposed for a bonus token, or in fallback, only ``known_agreement`` can tell.
         """
         depth = np.arange(self.cycle.max_draft_tokens + 1)
         bits = np.full((self.tau.size, depth.size), UNKNOWN_AGREEMENT, np.int8)
+        if self.known_agreement is not None:
+            bits[:] = self.known_agreement
         accepted = self.num_accepted_tokens[:, None]
         bits[depth < accepted] = 1
         bits[(depth == accepted) & self.rejected[:, None]] = 0
@@ -192,7 +200,12 @@ class Policy(abc.ABC, Generic[RowsT, SharedT]):
 
     @abc.abstractmethod
     def init(self, num_sequences: int, seed: int) -> State[RowsT, SharedT]:
-        """Fresh state for ``num_sequences`` sequences; all randomness derives from ``seed``."""
+        """Fresh state for ``num_sequences`` sequences, whose rows are all alike.
+
+        The controller takes one row and repeats it; what is to differ from sequence to sequence is
+        drawn in ``decide`` (``adaptive_spec.randomness``, keyed by ``Cycle.sequence_id``).
+        ``seed`` is for such draws: keep it in the state.
+        """
 
     @abc.abstractmethod
     def decide(self, state: State[RowsT, SharedT], cycle: Cycle) -> Decision:

@@ -63,6 +63,10 @@ def make_policy(spec: str | Policy[Any, Any]) -> Policy[Any, Any]:
     """
     if isinstance(spec, Policy):
         return spec
+    if not isinstance(spec, str):
+        raise PolicySpecError(
+            f"policy {spec!r}: give a spec such as 'fixed:tau=3', or an instance of a Policy"
+        )
     name, fields = split_spec(spec, PolicySpecError)
     return build(policy_class(name), name, fields, PolicySpecError)
 

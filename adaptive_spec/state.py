@@ -9,7 +9,7 @@ import numpy as np
 
 from adaptive_spec._arrays import IntArray
 from adaptive_spec._files import atomic_write
-from adaptive_spec.errors import ConfigError
+from adaptive_spec.errors import ConfigError, PolicyContractError
 from adaptive_spec.policy import Cycle, Decision, Outcome, State
 
 PartT = TypeVar("PartT")
@@ -20,6 +20,10 @@ _FORMAT = "adaptive-spec.state/1"
 def _map(part: PartT, function: Callable[..., Any], *others: PartT) -> PartT:
     """Applies ``function`` to each array of a (nested) NamedTuple."""
     if isinstance(part, tuple):
+        if not hasattr(part, "_fields"):
+            raise PolicyContractError(
+                "state: its parts must be NamedTuples of arrays, got a plain tuple"
+            )
         mapped = (
             _map(child, function, *(o[i] for o in others))  # type: ignore[index]
             for i, child in enumerate(part)
@@ -114,5 +118,14 @@ def load_state(path: str | Path, like: State[Any, Any]) -> State[Any, Any]:
             f"state file {path}: holds {sorted(arrays)}, this policy's state has {expected}; "
             "load it with the policy that saved it"
         )
+    for name, leaf in leaves(like):
+        wanted, got = np.shape(leaf), arrays[name].shape
+        # The number of rows may differ, the rest of a row may not.
+        same = wanted[1:] == got[1:] if name.startswith("rows") else wanted == got
+        if not same:
+            raise ConfigError(
+                f"state file {path}: {name} has shape {got}, this policy's has {wanted}; load it "
+                "with the policy that saved it, its fields included"
+            )
     loaded = iter([arrays[name] for name in expected])
     return _map(like, lambda leaf: next(loaded).astype(np.asarray(leaf).dtype, copy=False))

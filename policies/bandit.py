@@ -27,7 +27,7 @@ from scipy.special import ndtri
 
 from adaptive_spec._arrays import FloatArray, IntArray
 from adaptive_spec.errors import PolicySpecError
-from adaptive_spec.policy import Cycle, Decision, Empty, Outcome, Policy, State
+from adaptive_spec.policy import MAX_TAU, Cycle, Decision, Empty, Outcome, Policy, State
 from adaptive_spec.randomness import uniform
 
 
@@ -79,6 +79,8 @@ class Bandit(Policy[Any, Any]):
             raise PolicySpecError(
                 f"bandit: arms = {self.arms}; they must differ and include 0, as in 0/1/2/4"
             )
+        if max(self.arms) > MAX_TAU:
+            raise PolicySpecError(f"bandit: arms = {self.arms}; at most {MAX_TAU} tokens")
         if not 0 < self.discount <= 1:
             raise PolicySpecError(f"bandit: discount = {self.discount}; it must be in (0, 1]")
         if not 0 <= self.exploration <= 1000:
@@ -106,9 +108,9 @@ class Bandit(Policy[Any, Any]):
     def update(self, state: State[Any, Any], outcome: Outcome) -> State[Any, Any]:
         choice: Choice = outcome.decision.memo
         cycle, stats = outcome.cycle, self._stats(state)
-        # What an arm brought is known unless the sequence had no room left to play it.
+        # What an arm brought is known unless the cycle did not allow to play it.
         wanted = np.minimum(self._lengths[choice.arm], cycle.max_draft_tokens)
-        played = wanted <= cycle.max_tau
+        played = (cycle.min_tau <= wanted) & (wanted <= cycle.max_tau)
         reward = self._reward(outcome) * played
         credit = choice.arm[:, None] == np.arange(len(self.arms))  # [B, M]
         parts = np.array((played, reward, reward * reward))  # [3, B]

@@ -19,7 +19,7 @@ import numpy as np
 from adaptive_spec._arrays import FloatArray, IntArray
 from adaptive_spec.errors import PolicySpecError
 from adaptive_spec.policies._acceptance import Acceptance, expected_tokens
-from adaptive_spec.policy import Cycle, Decision, Empty, Outcome, Policy, State
+from adaptive_spec.policy import MAX_TAU, Cycle, Decision, Empty, Outcome, Policy, State
 
 _GRID = 1024
 """Acceptance is read to 1/1024, so that one table of tau serves all rows with the same costs."""
@@ -31,8 +31,8 @@ class Ewma(Policy[Acceptance, Empty]):
 
     Attributes:
       smoothing: weight of the newest cycle, in (0, 1].
-      margin: tokens drafted beyond the estimated run length at most, >= 0.
-      initial: run length assumed before any evidence, in tokens, >= 0.
+      margin: tokens drafted beyond the estimated run length at most, 0 to 1024.
+      initial: run length assumed before any evidence, in tokens, 0 to 1024.
     """
 
     smoothing: float = 0.1
@@ -44,17 +44,17 @@ class Ewma(Policy[Acceptance, Empty]):
     def __post_init__(self) -> None:
         if not 0 < self.smoothing <= 1:
             raise PolicySpecError(f"ewma: smoothing = {self.smoothing}; it must be in (0, 1]")
-        if self.margin < 0:
-            raise PolicySpecError(f"ewma: margin = {self.margin}; it must be 0 or more")
-        if not 0 <= self.initial < math.inf:
-            raise PolicySpecError(f"ewma: initial = {self.initial}; it must be 0 or more")
+        if not 0 <= self.margin <= MAX_TAU:
+            raise PolicySpecError(f"ewma: margin = {self.margin}; it must be in 0..{MAX_TAU}")
+        if not 0 <= self.initial <= MAX_TAU:
+            raise PolicySpecError(f"ewma: initial = {self.initial}; it must be in 0..{MAX_TAU}")
 
     def init(self, num_sequences: int, seed: int) -> State[Acceptance, Empty]:
         return State(Acceptance.fresh(num_sequences, self.initial), Empty())
 
     def decide(self, state: State[Acceptance, Empty], cycle: Cycle) -> Decision:
         priced = cycle.priced_ms()
-        cell = (state.rows.rate * _GRID).astype(np.int64)
+        cell = np.minimum((state.rows.rate * _GRID).astype(np.int64), _GRID - 1)
         if priced.shape[0] == 1:
             best = _tau_by_acceptance(tuple(priced[0].tolist()), self.margin)[cell]
         else:

@@ -12,7 +12,7 @@ import numpy as np
 
 from adaptive_spec.errors import PolicySpecError
 from adaptive_spec.policies._acceptance import Acceptance, expected_tokens
-from adaptive_spec.policy import Cycle, Decision, Empty, Outcome, Policy, State
+from adaptive_spec.policy import MAX_TAU, Cycle, Decision, Empty, Outcome, Policy, State
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Fixed(Policy[Acceptance, Empty]):
     """The same number of draft tokens in every cycle; 0 is plain decoding.
 
     Attributes:
-      tau: tokens to draft, >= 0; capped by what a cycle allows.
+      tau: tokens to draft, 0 to 1024; capped by what a cycle allows.
       fallback: stop drafting while ``tau`` does not pay, and probe now and then for the way back.
     """
 
@@ -30,8 +30,10 @@ class Fixed(Policy[Acceptance, Empty]):
     learns = "nothing (fallback=true: per sequence)"
 
     def __post_init__(self) -> None:
-        if self.tau < 0:
-            raise PolicySpecError(f"fixed: tau = {self.tau}; it must be 0 (no drafting) or more")
+        if not 0 <= self.tau <= MAX_TAU:
+            raise PolicySpecError(
+                f"fixed: tau = {self.tau}; allowed are 0 (no drafting) to {MAX_TAU}"
+            )
 
     def init(self, num_sequences: int, seed: int) -> State[Acceptance, Empty]:
         # Without fallback there is nothing to learn, so the state keeps no rows to gather.

@@ -21,7 +21,7 @@ from adaptive_spec.simulations.bootstrap import percentile_interval, resampled_s
 from adaptive_spec.simulations.hindsight import Optimum, optimum
 from adaptive_spec.simulations.simulator import Replay, replay
 from adaptive_spec.simulations.summary import Summary
-from adaptive_spec.traces.records import TraceSet
+from adaptive_spec.traces.records import FlatTrace, TraceSet
 
 _SMALLEST_SPAN = 1e-9
 
@@ -35,12 +35,20 @@ class Interval(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One policy's results; ``span_share`` is None where optimum and best static coincide."""
+    """One policy's results.
+
+    Attributes:
+      summary: its totals.
+      speedup_over_plain, speedup_over_best_static: in tokens per time, on the tokens it emitted.
+      span_share: None where optimum and best static coincide.
+      ended_by_budget: sequences that a maximum of passes cut short.
+    """
 
     summary: Summary
     speedup_over_plain: Interval
     speedup_over_best_static: Interval
     span_share: Interval | None
+    ended_by_budget: int = 0
 
     def as_dict(self) -> dict[str, object]:
         """The entry under the names of the JSON output."""
@@ -50,6 +58,7 @@ class Entry(NamedTuple):
             "speedup_over_plain": self.speedup_over_plain.value,
             "speedup_over_best_static": self.speedup_over_best_static.value,
             "span_share": None if share is None else share.value,
+            "ended_by_budget": self.ended_by_budget,
             "ci95": {
                 "speedup_over_plain": list(self.speedup_over_plain[1:]),
                 "speedup_over_best_static": list(self.speedup_over_best_static[1:]),
@@ -150,19 +159,30 @@ def compare(
 
     tell("best static tau")
     tau, _ = best_static_tau(best_static_from or traces, **options)
-    flat = traces.flat()
-    results: list[tuple[str, Replay | Optimum]] = [
-        ("plain decoding", replay(Fixed(0), flat, **options)),
-        (f"fixed:tau={tau}", replay(Fixed(tau), flat, **options)),
-    ]
+
+    def marks_of(flat: FlatTrace) -> list[tuple[str, Replay | Optimum]]:
+        return [
+            ("plain decoding", replay(Fixed(0), flat, **options)),
+            (f"fixed:tau={tau}", replay(Fixed(tau), flat, **options)),
+            ("optimum", optimum(flat, **options)),
+        ]
+
     tell("optimum")
-    results.append(("optimum", optimum(flat, **options)))
+    flat = traces.flat()
+    results = marks_of(flat)
     for name, policy in built:
         tell(name)
         outcome = replay(policy, traces, budget=budget, seed=seed, order=order, **options)
         results.append((name, outcome))
 
-    entries = _entries(results, resamples, np.random.default_rng(seed))
+    marks = results[:3]
+    rows = [_Row(name, result, marks) for name, result in results]
+    for i, (name, result) in enumerate(results[3:], start=3):
+        if isinstance(result, Replay) and result.ended_by_budget.any():
+            # What was cut short is compared with the marks on the same tokens.
+            emitted = flat._replace(num_tokens=result.tokens)
+            rows[i] = _Row(name, result, marks_of(emitted))
+    entries = _entries(rows, resamples, np.random.default_rng(seed))
     source = "this trace (hindsight)" if best_static_from is None else "another trace"
     return Comparison(
         entries[0],
@@ -177,36 +197,44 @@ def compare(
     )
 
 
+class _Row(NamedTuple):
+    """A result, and the marks to hold it against: plain, best static, optimum."""
+
+    name: str
+    result: Replay | Optimum
+    marks: list[tuple[str, Replay | Optimum]]
+
+
 def _label(policy: str | Policy[Any, Any]) -> str:
     """A spec as it was written, or the one that builds the policy again."""
     return policy if isinstance(policy, str) else policy_spec(policy)
 
 
-def _entries(
-    results: list[tuple[str, Replay | Optimum]], resamples: int, generator: np.random.Generator
-) -> list[Entry]:
-    """Entries with intervals; results 0, 1, 2 are plain, best static and optimum."""
-    columns = [column for _, r in results for column in (r.tokens, r.time_ms)]
-    values = np.stack(columns, axis=1).astype(np.float64)  # [N, 2 * results]
+def _entries(rows: list[_Row], resamples: int, generator: np.random.Generator) -> list[Entry]:
+    """Entries with intervals; every resample takes the same prompts for all of them."""
+    results = [r for row in rows for r in (row.result, *(mark for _, mark in row.marks))]
+    columns = [column for result in results for column in (result.tokens, result.time_ms)]
+    values = np.stack(columns, axis=1).astype(np.float64)  # [N, 8 * rows]
     point = values.sum(axis=0)[None, :]
     sums = np.concatenate([point, resampled_sums(values, resamples, generator)])
-    speed = sums[:, 0::2] / sums[:, 1::2]  # [1 + resamples, results], the point estimate first
-    over_plain = speed / speed[:, :1]
-    over_static = speed / speed[:, 1:2]
-    span = over_plain[:, 2] - over_plain[:, 1]
+    speeds = sums[:, 0::2] / sums[:, 1::2]  # [1 + resamples, 4 * rows], the point estimate first
     entries = []
-    for i, (name, result) in enumerate(results):
+    for i, row in enumerate(rows):
+        own, plain, static, best = speeds[:, 4 * i : 4 * i + 4].T
+        span = (best - static) / plain
         share = None
         if span[0] > _SMALLEST_SPAN:
             # A resample without any span has nothing to share; it says nothing of the policy.
             some = span > _SMALLEST_SPAN
-            share = _interval((over_plain[some, i] - over_plain[some, 1]) / span[some])
+            share = _interval(((own - static) / plain)[some] / span[some])
+        cut = row.result.ended_by_budget.sum() if isinstance(row.result, Replay) else 0
         entries.append(
             Entry(
-                Summary.of(name, result),
-                _interval(over_plain[:, i]),
-                _interval(over_static[:, i]),
+                Summary.of(row.name, row.result),
+                _interval(own / plain),
+                _interval(own / static),
                 share,
+                int(cut),
             )
         )
     return entries

@@ -6,6 +6,7 @@ solved backwards from the end (Bellman, Dynamic Programming, 1957), many sequenc
 least number of passes, which decides whether a pass budget is feasible: the same with free drafts.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from adaptive_spec._arrays import FloatArray, IntArray
 from adaptive_spec.costs import ConstantCosts, CostModel
 from adaptive_spec.traces.records import FlatTrace, TraceSet
 
-_SEQUENCES_AT_ONCE = 1 << 14  # bounds the memory of the tables
+_ENTRIES_AT_ONCE = 1 << 22  # bounds the memory of the tables
 
 
 class Optimum(NamedTuple):
@@ -44,15 +45,23 @@ def optimum(
       pass_price_ms: price of a pass on top of its time; not part of ``time_ms``.
     """
     flat = traces.flat() if isinstance(traces, TraceSet) else traces
-    parts = []
-    for begin in range(0, flat.start.size, _SEQUENCES_AT_ONCE):
-        some = flat.take(slice(begin, begin + _SEQUENCES_AT_ONCE))
+    totals = np.zeros((4, flat.start.size), np.int64)
+    time_ms = np.zeros(flat.start.size)
+    for index in _of_like_length(flat.num_tokens):
+        some = flat.take(index)
         choice = _best_taus(some, costs, max_draft_tokens, pass_price_ms)
-        parts.append(_follow(some, choice, costs))
-    tokens, cycles, drafted, accepted, time_ms = (
-        np.concatenate(column) for column in zip(*parts, strict=True)
-    )
-    return Optimum(tokens, cycles, drafted, accepted, time_ms)
+        totals[:, index], time_ms[index] = _follow(some, choice, costs)
+    return Optimum(totals[0], totals[1], totals[2], totals[3], time_ms)
+
+
+def _of_like_length(num_tokens: IntArray) -> Iterator[IntArray]:
+    """All sequences, a few of about the same length at a time, so that the tables stay small."""
+    order = np.argsort(num_tokens, kind="stable")
+    end = order.size
+    while end > 0:
+        count = max(1, _ENTRIES_AT_ONCE // int(num_tokens[order[end - 1]]))
+        yield order[max(end - count, 0) : end]
+        end -= count
 
 
 def _best_taus(
@@ -92,8 +101,10 @@ def _cap(flat: FlatTrace, sequence: IntArray, position: int) -> IntArray:
     return cap
 
 
-def _follow(flat: FlatTrace, choice: npt.NDArray[np.int16], costs: CostModel) -> Optimum:
-    """Totals of the plan, by walking it from the start."""
+def _follow(
+    flat: FlatTrace, choice: npt.NDArray[np.int16], costs: CostModel
+) -> tuple[IntArray, FloatArray]:
+    """Totals ``[4, N]`` and times ``[N]`` of the plan, by walking it from the start."""
     totals = np.zeros((4, flat.start.size), np.int64)
     time_ms = np.zeros(flat.start.size)
     position = np.zeros(flat.start.size, np.int64)
@@ -108,4 +119,4 @@ def _follow(flat: FlatTrace, choice: npt.NDArray[np.int16], costs: CostModel) ->
         time_ms[alive] += costs.draft_ms(tau, 1, context) + costs.verify_ms(tau, 1, context)
         position[alive] += emitted
         alive = alive[position[alive] < flat.num_tokens[alive]]
-    return Optimum(totals[0], totals[1], totals[2], totals[3], time_ms)
+    return totals, time_ms

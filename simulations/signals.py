@@ -27,6 +27,11 @@ class SignalSource(NamedTuple):
     first: dict[str, FloatArray]
     later: dict[str, FloatArray]
 
+    @property
+    def depth(self) -> int:
+        """Longest draft whose signals are all known."""
+        return 1 + min(int(later.shape[1]) for later in self.later.values())
+
     @staticmethod
     def of(traces: TraceSet) -> "SignalSource":
         """Flattens a trace's signals.

@@ -109,6 +109,8 @@ def replay(
     pending = np.arange(flat.start.size) if order is None else np.asarray(order, np.int64)
     if pending.size == 0 or pending.min() < 0 or pending.max() >= flat.start.size:
         raise ConfigError(f"order: must name sequences 0..{flat.start.size - 1}, at least one")
+    if np.unique(pending).size < pending.size:
+        raise ConfigError("order: names a sequence twice; totals are kept per sequence")
     if concurrency is not None and concurrency < 1:
         raise ConfigError(f"concurrency = {concurrency}; it must be at least 1")
     signals = None
@@ -116,6 +118,12 @@ def replay(
         if not isinstance(traces, TraceSet):
             raise ConfigError(f"{type(policy).__name__} looks inside the draft: pass a TraceSet")
         signals = SignalSource.of(traces)
+        if max_draft_tokens > signals.depth:
+            raise ConfigError(
+                f"trace: holds signals of drafts up to {signals.depth} tokens, and "
+                f"{type(policy).__name__} looks inside drafts up to {max_draft_tokens}; lower "
+                "max_draft_tokens, or record with more"
+            )
 
     def controller(lockstep: bool) -> Controller:
         return Controller(
@@ -128,7 +136,7 @@ def replay(
         )
 
     driver = controller(lockstep=True)
-    slots = concurrency or 1
+    slots = min(concurrency or 1, pending.size)
     if concurrency is None and driver.sequences_are_independent:
         driver, slots = controller(lockstep=False), min(LANES, pending.size)
     return _run(driver, flat, signals, pending, slots, log_cycles, on_finished)
@@ -221,16 +229,18 @@ def _draft(
     upto: IntArray,
 ) -> tuple[IntArray, DraftSignals]:
     """Drafts on while the policy wants to: tokens drafted ``[B]``, and their signals."""
-    depths = int(upto.max(initial=0))
-    shown = signals.at(sequence, position, depths)
-    drafted = np.minimum(upto, 1)
-    going = upto > 1
-    for depth in range(1, depths):
+    recorded = signals.at(sequence, position, controller.max_draft_tokens)
+    drafted, going = np.minimum(upto, 1), upto > 1
+    for depth in range(1, int(upto.max(initial=0))):
         if not going.any():
             break
-        seen = DraftSignals(*(column[:, :depth] for column in shown))
+        seen = DraftSignals(*(column[:, :depth] for column in _known(recorded, drafted)))
         going = going & controller.keep_drafting(plan, depth, seen) & (upto > depth)
         drafted = drafted + going
-    beyond = np.arange(depths) >= drafted[:, None]
-    visible = DraftSignals(*(np.where(beyond, np.nan, column) for column in shown))
-    return drafted, visible
+    return drafted, _known(recorded, drafted)
+
+
+def _known(signals: DraftSignals, drafted: IntArray) -> DraftSignals:
+    """Signals of the tokens drafted so far, NaN beyond them."""
+    beyond = np.arange(signals.entropy.shape[1]) >= drafted[:, None]
+    return DraftSignals(*(np.where(beyond, np.nan, column) for column in signals))

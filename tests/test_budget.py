@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptive_spec import ConfigError, PassBudget
-from adaptive_spec.budget import Ledger
+from adaptive_spec.budget import UNLIMITED_TOKENS, Ledger
 
 
 @given(st.lists(st.lists(st.integers(0, 50), max_size=4)), st.floats(0.5, 20))
@@ -42,6 +42,12 @@ def test_least_tau_is_the_least_that_can_still_finish() -> None:
     passes, left = np.array([0, 0, 4, 5, 0]), np.array([10, 5, 3, 3, 1])
     assert budget.least_tau(passes, left).tolist() == [1, 0, 2, 2, 0]
     assert PassBudget().least_tau(passes, left).tolist() == [0] * 5
+
+
+def test_nothing_is_asked_of_a_sequence_of_unknown_length() -> None:
+    budget = PassBudget(max_passes=5)
+    unknown = np.array([UNLIMITED_TOKENS, UNLIMITED_TOKENS - 100])
+    assert budget.least_tau(np.array([0, 4]), unknown).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(

@@ -256,6 +256,74 @@ def test_settings_out_of_range_are_refused(options: dict[str, Any], message: str
         greedy_controller(**options)
 
 
+def test_rows_must_be_in_use_and_in_order() -> None:
+    controller = greedy_controller()
+    rows = controller.admit(ints(5, 5), ints(50, 50))
+    with pytest.raises(ConfigError, match="ascending"):
+        controller.decide(rows[::-1])
+    controller.release(rows[:1])
+    with pytest.raises(ConfigError, match="in use"):
+        controller.decide(rows)
+    with pytest.raises(ConfigError, match="not all in use"):
+        controller.release(rows[:1])
+
+
+def test_outcomes_that_cannot_be_are_refused() -> None:
+    controller = greedy_controller(max_draft_tokens=3)
+    plan = controller.decide(controller.admit(ints(5), ints(50)))
+    for drafted, accepted in ((4, 0), (2, 3)):
+        with pytest.raises(ConfigError, match="must hold"):
+            controller.observe(plan, ints(drafted), ints(accepted), ints(accepted + 1))
+
+
+def test_a_row_is_out_of_passes_when_the_last_outcome_has_come() -> None:
+    controller = greedy_controller(budget=PassBudget(max_passes=2))
+    rows = controller.admit(ints(5), ints(50))
+    first, last = controller.decide(rows), controller.decide(rows)
+    controller.observe(first, first.tau, ints(0), ints(1))
+    assert not controller.out_of_passes(rows)[0]
+    controller.observe(last, last.tau, ints(0), ints(1))
+    assert controller.out_of_passes(rows)[0]
+
+
+def test_the_callers_arrays_are_not_kept() -> None:
+    controller = greedy_controller(max_draft_tokens=5)
+    limit = ints(50)
+    rows = controller.admit(ints(5), limit)
+    limit[0] = 2
+    assert controller.decide(rows).tau.tolist() == [5]
+
+
+def test_more_agreement_may_be_known_than_drafting_shows() -> None:
+    policy = Stubborn(ints(2))
+    controller = Controller(policy, costs=ConstantCosts(), max_draft_tokens=3)
+    plan = controller.decide(controller.admit(ints(5), ints(50)))
+    known = np.array([[-1, -1, 1, -1]], np.int8)
+    controller.observe(plan, plan.tau, ints(2), ints(3), agreement=known)
+    assert policy.outcomes[0].agreement().tolist() == [[1, 1, 1, -1]]
+
+
+@pytest.mark.parametrize(
+    ("method", "result", "message"),
+    [
+        ("init", None, "init: must return a State"),
+        ("decide", ints(1), "decide: must return a Decision"),
+        ("update", None, "update: must return a State"),
+    ],
+)
+def test_wrong_returns_are_named(method: str, result: Any, message: str) -> None:
+    policy = Stubborn(ints(1))
+    setattr(policy, method, lambda *args: result)
+
+    def run() -> None:
+        controller = Controller(policy, costs=ConstantCosts())
+        plan = controller.decide(controller.admit(ints(5), ints(50)))
+        controller.observe(plan, plan.tau, ints(0), ints(1))
+
+    with pytest.raises(PolicyContractError, match=f"Stubborn.{message}"):
+        run()
+
+
 def test_sequences_without_tokens_are_refused() -> None:
     with pytest.raises(ConfigError, match="at least 1"):
         greedy_controller().admit(ints(0), ints(5))

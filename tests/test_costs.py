@@ -1,5 +1,6 @@
 """Cost models and their files."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -84,8 +85,10 @@ def test_one_measured_point_is_enough() -> None:
         ("draft=nan", "draft = nan"),
         ("verify=inf", "verify = inf"),
         ("draft=1e9", "0 to 1000"),
-        ("plain_ms=0", "above 0"),
+        ("plain_ms=0", "plain_ms = 0.0; allowed"),
+        ("plain_ms=nan", "plain_ms = nan; allowed"),
         ("draft=abc", "not a number"),
+        ("draft=1,draft=2", "draft is given twice"),
         ("speed=1", "unknown field 'speed'.*draft, verify"),
         ("", "cannot be read"),
         ("missing.json", "cannot be read"),
@@ -121,6 +124,32 @@ def test_measured_costs_that_contradict_themselves_are_refused(
         measured(**changes)
 
 
+def test_what_a_policy_is_shown_is_what_it_is_charged_beyond_the_grid_too() -> None:
+    # A second context that measured cheaper drafts and dearer passes: noise, but it happens.
+    costs = measured(
+        draft_start_ms=np.zeros((2, 2)), draft_step_ms=np.array([[3.0, 0.5], [3, 0.5]])
+    )
+    far = np.full(5, 4000)
+    table = costs.table(4, 1, far)[0]
+    tau = np.arange(5)
+    assert (costs.draft_ms(tau, 1, far) + costs.verify_ms(tau, 1, far)).tolist() == table.tolist()
+    assert (np.diff(table) >= 0).all()
+
+
+def test_nobody_can_change_a_cost_model() -> None:
+    for costs in (ConstantCosts(), measured(), measured(context_tokens=(1, 2))):
+        before = costs.table(4, 1, at(1)).copy()
+        with contextlib.suppress(ValueError):  # some tables are read-only, some are copies
+            costs.table(4, 1, at(1))[:] = 0
+        assert costs.table(4, 1, at(1)).tolist() == before.tolist()
+    grid = np.ones((1, 1, 1))
+    costs = MeasuredCosts((1,), (64,), (1,), grid, np.zeros((1, 1)), np.zeros((1, 1)))
+    grid[:] = 99
+    assert costs.plain_ms == 1
+    with pytest.raises(ValueError, match="read-only"):
+        costs.verify_grid_ms[:] = 99
+
+
 @given(strategies.measured_costs())
 def test_files_round_trip(tmp_path_factory: pytest.TempPathFactory, costs: MeasuredCosts) -> None:
     path = tmp_path_factory.mktemp("costs") / "costs.json"
@@ -140,6 +169,8 @@ def test_files_round_trip(tmp_path_factory: pytest.TempPathFactory, costs: Measu
         (lambda d: d.update(widths=["a"]), "missing or malformed field"),
         (lambda d: d.update(verify_grid_ms=[[1], [1, 2]]), "missing or malformed field"),
         (lambda d: d.update(widths=5), "missing or malformed field"),
+        (lambda d: d.update(widths=[1, 3.5, 5]), "missing or malformed field"),
+        (lambda d: d.update(widths=[1, 3, float("inf")]), "missing or malformed field"),
     ],
 )
 def test_damaged_files_are_refused(tmp_path: Path, change: Any, message: str) -> None:
@@ -153,7 +184,7 @@ def test_damaged_files_are_refused(tmp_path: Path, change: Any, message: str) ->
 
 
 def test_files_that_are_not_json_are_refused(tmp_path: Path) -> None:
-    for content in (b"not json", b"\xff\xfe\x00", b"[]"):
+    for content in (b"not json", b"\xff\xfe\x00", b"[]", b"[" * 100_000):
         (tmp_path / "x.json").write_bytes(content)
         with pytest.raises(CostsError):
             parse_costs(str(tmp_path / "x.json"))

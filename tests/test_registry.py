@@ -24,6 +24,11 @@ def test_a_policy_is_passed_through() -> None:
     assert make_policy(policy) is policy
 
 
+def test_a_class_is_not_a_policy() -> None:
+    with pytest.raises(PolicySpecError, match="or an instance of a Policy"):
+        make_policy(Fixed)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     "policy",
     [Fixed(), Fixed(7, True), Ewma(0.25, 0, 3.5), Bandit("thompson", (0, 3), scope="sequence")],
@@ -45,6 +50,9 @@ def test_specs_round_trip(policy: Policy[object, object]) -> None:
         ("fixed:tau", "not a field=value"),
         ("fixed:tau=1,tau=2", "given twice"),
         ("ewma:smoothing=x", "expected a number"),
+        ("fixed:tau=99999999999999999999", "tau = 9+; allowed"),
+        ("bandit:arms=0/99999999999999999999", "at most 1024"),
+        ("ewma:initial=1e17", "must be in 0..1024"),
         ("bandit:arms=0,1", "'1' is not a field=value"),
         ("bandit:arms=0/x", "integers separated by /"),
     ],

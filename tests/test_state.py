@@ -40,7 +40,7 @@ def test_emptiness_is_about_arrays() -> None:
 def test_states_round_trip(tmp_path: Path) -> None:
     state = State(rows(3), Inner(np.array([1.0, np.nan])))
     save_state(state, tmp_path / "state.npz")
-    loaded = load_state(tmp_path / "state.npz", like=State(rows(0), Inner(np.zeros(0))))
+    loaded = load_state(tmp_path / "state.npz", like=State(rows(0), Inner(np.zeros(2))))
     assert loaded.rows.inner.b.tolist() == state.rows.inner.b.tolist()
     np.testing.assert_array_equal(loaded.shared.b, state.shared.b)
 
@@ -53,6 +53,9 @@ def test_foreign_and_damaged_files_are_refused(tmp_path: Path) -> None:
     save_state(make_policy("bandit").init(0, 0), path)
     with pytest.raises(ConfigError, match="load it with the policy that saved it"):
         load_state(path, like)
+    save_state(make_policy("bandit").init(0, 0), path)
+    with pytest.raises(ConfigError, match=r"sums has shape \(1, 3, 7\).*\(1, 3, 2\)"):
+        load_state(path, make_policy("bandit:arms=0/1").init(0, 0))
     np.savez(path, a=np.zeros(3))
     with pytest.raises(ConfigError, match="not a state saved by adaptive-spec"):
         load_state(path, like)

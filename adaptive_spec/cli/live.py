@@ -1,6 +1,7 @@
 """What the commands that run models share: loading, requests, one engine per run."""
 
 import contextlib
+import dataclasses
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -80,12 +81,8 @@ class Pair:
         """Loads both models; the built-in one is converted at its first use."""
         quiet_libraries()
         from adaptive_spec.decoding.builtin import BUILTIN, builtin_model_dir
-        from adaptive_spec.decoding.models import (
-            load_drafter,
-            load_verifier,
-            parse_drafter,
-            parse_target,
-        )
+        from adaptive_spec.decoding.models import load_drafter, load_verifier, parse_drafter
+        from adaptive_spec.decoding.pretrained import parse_target
 
         # Refuse what is misspelt before loading, or even converting, anything.
         parse_drafter(drafter)
@@ -122,12 +119,19 @@ class Pair:
         return ConstantCosts(draft=round(share, 3), verify=0.05)
 
     def costs(self, given: CostModel | None) -> CostModel:
-        """The costs given, or a guess, said to be one."""
-        if given is not None:
-            return given
-        guess = self.guessed_costs()
-        note(f"costs: guessed as {guess}; measure them with `adaptive-spec profile`")
-        return guess
+        """The costs given, or a guess, said to be one; in milliseconds of this machine.
+
+        Policies see prices beside measured times, so both must be in the same unit.
+        """
+        from adaptive_spec.decoding.profiler import plain_pass_ms
+
+        costs = given
+        if costs is None:
+            costs = self.guessed_costs()
+            note(f"costs: guessed as {costs}; measure them with `adaptive-spec profile`")
+        if isinstance(costs, ConstantCosts) and costs.plain_ms == 1.0:
+            costs = dataclasses.replace(costs, plain_ms=plain_pass_ms(self.verifier.model))
+        return costs
 
     def engine(
         self,

@@ -121,6 +121,9 @@ def file_to_write(target: Path | None) -> Path | None:
         return target
     if target.is_dir():
         raise ConfigError(f"{target}: cannot be written, it is a folder; give the name of a file")
+    if target.is_file() and target.absolute().is_relative_to("/dev"):
+        # Redirected standard output: files are replaced whole, here it would be the device.
+        raise ConfigError(f"{target}: cannot be written; give - for standard output")
     return path_to_write(target)
 
 

@@ -29,6 +29,17 @@ notes = Console(stderr=True, highlight=False, emoji=False)
 """Progress and remarks go to standard error, so that standard output holds results alone."""
 
 _WIDTH_OF_FILES = 110
+_LABEL_WIDTH = 14
+_SUMMARY_NAMES = [
+    "policy",
+    "tokens\n/cycle",
+    "passes\n/request",
+    "accep-\nted",
+    "wasted\ndrafts",
+    "time",
+]
+_RATIO_NAMES = ["over\nplain", "over best\nstatic", "share\nof span"]
+_STACKED_NAMES = ["policy", "tok./cycle\npasses/req", "accepted\nwasted", "time", *_RATIO_NAMES]
 
 results = Console(highlight=False, emoji=False)
 if not results.is_terminal:
@@ -91,45 +102,59 @@ def comparison_table(comparison: Comparison, title: str) -> Table:
         f"best static tau = {tau}, chosen on {source}\n"
         "below each ratio its 95 % interval, by paired bootstrap over prompts"
     )
-    table = _table(title, caption)
-    _summary_columns(table)
-    for name in ("over\nplain", "over best\nstatic", "share\nof span"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for label, entry in (
-        ("plain decoding", comparison.plain),
-        (f"best static (tau={tau})", comparison.best_static),
-    ):
-        table.add_row(*_comparison_row(label, entry), style="dim")
-    for entry in comparison.policies:
-        table.add_row(*_comparison_row(entry.summary.policy, entry))
-    table.add_row(*_comparison_row("clairvoyant optimum", comparison.optimum), style="dim")
+    marks = [
+        _comparison_row("plain decoding", comparison.plain),
+        _comparison_row(f"best static (tau={tau})", comparison.best_static),
+        _comparison_row("clairvoyant optimum", comparison.optimum),
+    ]
+    rows = [_comparison_row(entry.summary.policy, entry) for entry in comparison.policies]
+    names, padding = _SUMMARY_NAMES + _RATIO_NAMES, 1
+    if _width_of([names, *marks, *rows]) > results.width:
+        names, padding = _STACKED_NAMES, 0
+        marks, rows = list(map(_stacked, marks)), list(map(_stacked, rows))
+    table = _table(title, caption, names, padding)
+    for row in marks[:2]:
+        table.add_row(*row, style="dim")
+    for row in rows:
+        table.add_row(*row)
+    table.add_row(*marks[2], style="dim")
     return table
 
 
 def summary_table(summaries: list[Summary], title: str, caption: str) -> Table:
     """Replays, one policy a row."""
-    table = _table(title, caption)
-    _summary_columns(table)
+    table = _table(title, caption, _SUMMARY_NAMES, 1)
     for summary in summaries:
         table.add_row(*_summary_row(summary.policy, summary))
     return table
 
 
-def _table(title: str, caption: str) -> Table:
-    return Table(
+def _table(title: str, caption: str, names: list[str], padding: int) -> Table:
+    table = Table(
         title=Text(title, style="bold"),
         caption=Text(caption, style="dim"),
         title_justify="left",
         caption_justify="left",
         box=SIMPLE_HEAD,
-        padding=(0, 1),
+        padding=(0, padding),
     )
-
-
-def _summary_columns(table: Table) -> None:
-    table.add_column("policy", overflow="fold", min_width=14)
-    for name in ("tokens\n/cycle", "passes\n/request", "accep-\nted", "wasted\ndrafts", "time"):
+    table.add_column(names[0], overflow="fold", min_width=_LABEL_WIDTH)
+    for name in names[1:]:
         table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _width_of(rows: list[list[str]]) -> int:
+    """Width of a table of these rows, its labels folded."""
+    columns = zip(*(row[1:] for row in rows), strict=True)
+    widths = [max(len(line) for cell in cells for line in cell.split("\n")) for cells in columns]
+    return _LABEL_WIDTH + sum(widths) + 3 * (len(widths) + 1)
+
+
+def _stacked(row: list[str]) -> list[str]:
+    """A row of the comparison for narrow terminals: two pairs of figures above each other."""
+    label, tokens, passes, accepted, wasted, *others = row
+    return [label, f"{tokens}\n{passes}", f"{accepted}\n{wasted}", *others]
 
 
 def _summary_row(label: str, summary: Summary) -> list[str]:

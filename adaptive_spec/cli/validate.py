@@ -1,7 +1,5 @@
 """``adaptive-spec validate``: is what the simulator says what the live engine does?"""
 
-import dataclasses
-import statistics
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -104,7 +102,6 @@ def validate(
         task = bar.add_task("plain decoding", total=len(requests))
         plain = decode_plainly(pair, requests, batch_size, lambda: bar.advance(task))
         traces = record_all(pair, requests, plain, chat_template, max_new_tokens, max_draft_tokens)
-        model = in_milliseconds(model, plain)
         runs = []
         for spec in specs:
             task = bar.add_task(spec, total=len(requests))
@@ -150,14 +147,6 @@ def record_all(
     """The trace of decoded requests."""
     recorder, info = recording(pair, chat_template, max_new_tokens, signal_depth=signal_depth)
     return TraceSet(info, tuple(recorder.record(r, completions[r.id]) for r in requests))
-
-
-def in_milliseconds(costs: CostModel, plain: "dict[str, Completion]") -> CostModel:
-    """Costs given in plain passes, with the plain pass that was measured."""
-    if not isinstance(costs, ConstantCosts) or costs.plain_ms != 1.0:
-        return costs
-    passes = [cycle.verify_ms for completion in plain.values() for cycle in completion.cycles]
-    return dataclasses.replace(costs, plain_ms=statistics.median(passes))
 
 
 def run_live(

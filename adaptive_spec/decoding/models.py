@@ -5,14 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import torch
-
 from adaptive_spec._specs import build, split_spec, unknown_name
 from adaptive_spec.decoding.builtin import BUILTIN, builtin_model_dir
 from adaptive_spec.decoding.drafters.base import Drafter
 from adaptive_spec.decoding.drafters.draft_model import DraftModelDrafter
 from adaptive_spec.decoding.drafters.early_exit import early_exit_drafter, early_exit_model
 from adaptive_spec.decoding.drafters.prompt_lookup import PromptLookupDrafter
+from adaptive_spec.decoding.pretrained import (
+    load_model,
+    load_tokenizer,
+    one_line,
+    parse_target,
+)
 from adaptive_spec.decoding.runner import ModelRunner
 from adaptive_spec.errors import (
     ConfigError,
@@ -33,15 +37,10 @@ __all__ = [
     "load_drafter",
     "load_verifier",
     "parse_drafter",
-    "parse_target",
 ]
 
 MakeDrafter: TypeAlias = Callable[[int], Drafter | None]
 """Makes a drafter with so many rows."""
-
-_HUB_TIMEOUT_S = 10.0
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ class Verifier:
         except Exception as error:  # templates are programs, and fail in their own ways
             raise ConfigError(
                 f"{self.name}: its chat template refuses a single user message "
-                f"({_one_line(error)}); use --no-chat-template"
+                f"({one_line(error)}); use --no-chat-template"
             ) from error
         return ids
 
@@ -145,9 +144,9 @@ def load_verifier(
     """
     parse_target(dtype, device)  # before a conversion
     path = str(builtin_model_dir()) if name == BUILTIN else name
-    model = _load_model(path, name, dtype, device)
+    model = load_model(path, name, dtype, device)
     ModelRunner.check(model)
-    tokenizer = _load_tokenizer(path)
+    tokenizer = load_tokenizer(path)
     if tokenizer is None:
         raise ModelLoadError(f"{name}: no tokenizer there; save it beside the weights")
     return Verifier(name, model, tokenizer, _eos_token_ids(model, tokenizer))
@@ -204,28 +203,10 @@ def parse_drafter(spec: str) -> LookupSpec | EarlyExitSpec | str | None:
     return parsed
 
 
-def parse_target(dtype: str, device: str | None) -> tuple[torch.dtype, torch.device]:
-    """dtype and device by name; the first CUDA device, or else the CPU, where none is named.
-
-    Raises:
-      ConfigError: no such dtype or device.
-    """
-    if dtype not in DTYPES:
-        raise ConfigError(f"dtype = {dtype!r}; allowed are {', '.join(DTYPES)}")
-    try:
-        target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.empty(1, device=target).cpu()
-    except Exception as error:
-        raise ConfigError(
-            f"device = {device!r}: torch cannot use it here ({_one_line(error)}); cpu always works"
-        ) from error
-    return DTYPES[dtype], target
-
-
 def _model_drafter(name: str, verifier: Verifier) -> MakeDrafter:
     dtype = str(verifier.model.dtype).removeprefix("torch.")
-    model = _load_model(name, name, dtype, str(verifier.model.device))
-    shared = _require_shared_vocabulary(name, model, _load_tokenizer(name), verifier)
+    model = load_model(name, name, dtype, str(verifier.model.device))
+    shared = _require_shared_vocabulary(name, model, load_tokenizer(name), verifier)
     ModelRunner.check(model)
     return lambda slots: DraftModelDrafter(ModelRunner(model, slots=slots), name, vocab_size=shared)
 
@@ -249,49 +230,6 @@ def _require_shared_vocabulary(name: str, model: Any, tokenizer: Any, verifier: 
     return int(min(ours, theirs))
 
 
-def _load_model(path: str, name: str, dtype: str, device: str | None) -> Any:
-    from transformers import AutoModelForCausalLM
-
-    precision, target = parse_target(dtype, device)
-    if not (path and Path(path).is_dir()):
-        _require_on_hub(name)
-    try:
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            path, dtype=precision, attn_implementation="sdpa"
-        )
-        return model.to(target).eval()
-    except Exception as error:
-        raise ModelLoadError(f"model {name!r} cannot be loaded: {_one_line(error)}") from error
-
-
-def _require_on_hub(name: str) -> None:
-    """Asks the hub for a model once; transformers would go on asking for half a minute.
-
-    Raises:
-      ModelLoadError: it is not there, the hub cannot be reached, or the name cannot be an id.
-    """
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
-
-    try:
-        if not isinstance(try_to_load_from_cache(name, "config.json"), str):
-            get_hf_file_metadata(hf_hub_url(name, "config.json"), timeout=_HUB_TIMEOUT_S)
-    except Exception as error:
-        raise ModelLoadError(
-            f"model {name!r}: there is no such folder, and the Hugging Face hub does not give it "
-            f"({_one_line(error)})"
-        ) from error
-
-
-def _load_tokenizer(path: str) -> Any:
-    """The tokenizer saved with a model; None where there is none."""
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(path)
-    except Exception:  # noqa: BLE001 - many kinds are raised, and none says "there is none"
-        return None
-
-
 def _eos_token_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
     found = getattr(model.generation_config, "eos_token_id", None)
     if found is None:
@@ -301,8 +239,3 @@ def _eos_token_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
     if found is None:
         return ()
     return tuple(found) if isinstance(found, list | tuple) else (int(found),)
-
-
-def _one_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

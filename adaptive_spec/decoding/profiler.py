@@ -94,6 +94,13 @@ def profile_costs(
     )
 
 
+def plain_pass_ms(model: Any, *, context: int = 32, repeats: int = 5) -> float:
+    """Time of a plain pass: what costs given in plain passes are to be multiplied by."""
+    longest = min(context, ModelRunner(model).context_limit - 1)
+    bench = _Bench(model, None, 1, longest, np.random.default_rng(0))
+    return statistics.median(bench.time_ms(longest, 1) for _ in range(repeats))
+
+
 class _Bench:
     """One batch size: rows filled with made-up text, ready to be timed at any context."""
 

@@ -4,7 +4,8 @@ Hypothesis makes up request histories (admissions, cancellations, late outcomes,
 prices) and shrinks a failure to a small one. What is checked:
 
 - the decision: one integer per row, ``min_tau <= tau <= max_tau``;
-- purity: ``decide`` and ``update`` change none of their arguments, and repeat themselves;
+- purity: ``decide``, ``keep_drafting`` and ``update`` change neither their arguments nor the
+  policy's fields, and repeat themselves;
 - determinism: the same history and seed give the same decisions;
 - independence: unless state is shared, a row's decision and new state do not depend on other rows;
 - sanity: states stay free of NaN and keep their shapes and dtypes, whatever the outcomes;
@@ -12,6 +13,7 @@ prices) and shrinks a failure to a small one. What is checked:
 """
 
 import copy
+import dataclasses
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -77,14 +79,17 @@ def check_history(policy: Policy[Any, Any], history: History) -> None:
     Raises:
       PolicyCheckError: the first property found missing.
     """
-    audited = Play(Audit(policy), history)
+    fields = copy.deepcopy(_fields(policy))
+    audit = Audit(policy)
+    audited = Play(audit, history)
     first = list(audited)
+    _demand(fields == _fields(policy), policy, "its own fields changed; what it learns is state")
     again = play(policy, history)
     same = len(first) == len(again) and all(
         np.array_equal(a.tau, b.tau) for a, b in zip(first, again, strict=True)
     )
     _demand(same, policy, "deterministic: the same history and seed gave other decisions")
-    _check_snapshot(policy, audited.controller.state)
+    _check_snapshot(audit)
 
 
 class Audit(Policy[Any, Any]):
@@ -93,6 +98,7 @@ class Audit(Policy[Any, Any]):
     def __init__(self, inner: Policy[Any, Any]) -> None:
         """Wraps ``inner``."""
         self.inner = inner
+        self.decided: tuple[State[Any, Any], Cycle, Decision] | None = None
 
     @property
     def looks_inside_draft(self) -> bool:
@@ -100,33 +106,33 @@ class Audit(Policy[Any, Any]):
 
     def init(self, num_sequences: int, seed: int) -> State[Any, Any]:
         state = self.inner.init(num_sequences, seed)
+        _demand(isinstance(state, State), self.inner, "init must return a State(rows, shared)")
+        for name, leaf in leaves(state):
+            named = not any(part.isdigit() for part in name.split("."))
+            _demand(
+                isinstance(leaf, np.ndarray) and named,
+                self.inner,
+                f"init: {name} must be in a NamedTuple of arrays, got {type(leaf).__name__}",
+            )
         for name, leaf in leaves(state.rows):
             _demand(
-                isinstance(leaf, np.ndarray) and leaf.shape[:1] == (num_sequences,),
+                bool(leaf.shape[:1] == (num_sequences,)),
                 self.inner,
                 f"init: rows.{name} must be an array with one row per sequence",
             )
+        if num_sequences == 1:
+            three = self.inner.init(3, seed)
+            alike = all(_equal(take_rows(three.rows, np.array([i])), state.rows) for i in range(3))
+            _demand(alike, self.inner, "init: rows must all be alike, whatever their number")
         return state
 
     def decide(self, state: State[Any, Any], cycle: Cycle) -> Decision:
         before = copy.deepcopy((state, cycle._replace(costs=None)))  # type: ignore[arg-type]
         decision = self.inner.decide(state, cycle)
+        self._check_decision(decision, cycle)
+        self.decided = (state, cycle, decision)
         unchanged = _equal(before, (state, cycle._replace(costs=None)))  # type: ignore[arg-type]
         _demand(unchanged, self.inner, "decide must not change its arguments")
-        _demand(
-            isinstance(decision.tau, np.ndarray)
-            and decision.tau.shape == cycle.max_tau.shape
-            and np.issubdtype(decision.tau.dtype, np.integer),
-            self.inner,
-            "decide: tau must be one integer per row (use cycle.clip)",
-        )
-        within = (decision.tau >= cycle.min_tau) & (decision.tau <= cycle.max_tau)
-        _demand(
-            bool(within.all()),
-            self.inner,
-            f"decide: tau {decision.tau.tolist()} outside {cycle.min_tau.tolist()}.."
-            f"{cycle.max_tau.tolist()} (use cycle.clip)",
-        )
         repeated = self.inner.decide(state, cycle)
         _demand(
             np.array_equal(repeated.tau, decision.tau),
@@ -143,15 +149,56 @@ class Audit(Policy[Any, Any]):
             )
         return decision
 
+    def _check_decision(self, decision: Decision, cycle: Cycle) -> None:
+        _demand(isinstance(decision, Decision), self.inner, "decide must return a Decision(tau)")
+        _demand(
+            isinstance(decision.tau, np.ndarray)
+            and decision.tau.shape == cycle.max_tau.shape
+            and np.issubdtype(decision.tau.dtype, np.integer),
+            self.inner,
+            "decide: tau must be one integer per row (use cycle.clip)",
+        )
+        within = (decision.tau >= cycle.min_tau) & (decision.tau <= cycle.max_tau)
+        _demand(
+            bool(within.all()),
+            self.inner,
+            f"decide: tau {decision.tau.tolist()} outside {cycle.min_tau.tolist()}.."
+            f"{cycle.max_tau.tolist()} (use cycle.clip)",
+        )
+        for name, leaf in leaves(decision.memo) if decision.memo is not None else ():
+            _demand(
+                isinstance(leaf, np.ndarray) and leaf.shape[:1] == decision.tau.shape,
+                self.inner,
+                f"decide: memo {name} must be an array with one row per sequence",
+            )
+
     def keep_drafting(
         self, state: State[Any, Any], cycle: Cycle, depth: int, signals: DraftSignals
     ) -> BoolArray:
+        before = copy.deepcopy((state, signals))
         on = self.inner.keep_drafting(state, cycle, depth, signals)
         _demand(
             isinstance(on, np.ndarray) and on.dtype == np.bool_ and on.shape == cycle.max_tau.shape,
             self.inner,
             "keep_drafting must return one boolean per row",
         )
+        _demand(
+            _equal(before, (state, signals)),
+            self.inner,
+            "keep_drafting must not change its arguments",
+        )
+        repeated = self.inner.keep_drafting(state, cycle, depth, signals)
+        _demand(np.array_equal(repeated, on), self.inner, "keep_drafting must repeat itself")
+        some = np.arange(0, cycle.max_tau.size, 2)
+        if is_empty(state.shared) and some.size:
+            alone = self.inner.keep_drafting(
+                _rows_of(state, some), take_cycle(cycle, some), depth, take_rows(signals, some)
+            )
+            _demand(
+                np.array_equal(alone, on[some]),
+                self.inner,
+                "keep_drafting: a row depends on other rows, though no state is shared",
+            )
         return on
 
     def update(self, state: State[Any, Any], outcome: Outcome) -> State[Any, Any]:
@@ -160,6 +207,7 @@ class Audit(Policy[Any, Any]):
         before = copy.deepcopy((state, bare))
         updated = self.inner.update(state, outcome)
         _demand(_equal(before, (state, bare)), self.inner, "update must not change its arguments")
+        _demand(isinstance(updated, State), self.inner, "update must return a State(rows, shared)")
         old, new = dict(leaves(state)), dict(leaves(updated))
         for name, leaf in new.items():
             _demand(
@@ -169,6 +217,8 @@ class Audit(Policy[Any, Any]):
             )
             finite = not np.issubdtype(leaf.dtype, np.floating) or not np.isnan(leaf).any()
             _demand(finite, self.inner, f"update: {name} has NaN")
+        repeated = self.inner.update(state, outcome)
+        _demand(_equal(repeated, updated), self.inner, "update must repeat itself")
         some = np.arange(0, cycle.max_tau.size, 2)
         if is_empty(state.shared) and some.size:
             alone = self.inner.update(_rows_of(state, some), take_outcome(outcome, some))
@@ -180,12 +230,26 @@ class Audit(Policy[Any, Any]):
         return updated
 
 
-def _check_snapshot(policy: Policy[Any, Any], state: State[Any, Any]) -> None:
+def _check_snapshot(audit: Audit) -> None:
+    """A state that was saved and loaded is the same, and decides the same."""
+    if audit.decided is None:
+        return
+    state, cycle, decision = audit.decided
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "state.npz"
         save_state(state, path)
-        loaded = load_state(path, like=policy.init(0, 0))
-    _demand(_equal(loaded, state), policy, "a saved state must load as it was")
+        loaded = load_state(path, like=audit.inner.init(0, 0))
+    _demand(_equal(loaded, state), audit.inner, "a saved state must load as it was")
+    again = audit.inner.decide(loaded, cycle)
+    _demand(
+        np.array_equal(again.tau, decision.tau), audit.inner, "a loaded state decides otherwise"
+    )
+
+
+def _fields(policy: Policy[Any, Any]) -> dict[str, Any]:
+    if not dataclasses.is_dataclass(policy):
+        return {}
+    return {field.name: getattr(policy, field.name) for field in dataclasses.fields(policy)}
 
 
 def _demand(condition: bool, policy: Policy[Any, Any], what: str) -> None:

@@ -63,7 +63,13 @@ Event = Arrive | Run | Leave
 
 @dataclass(frozen=True)
 class History:
-    """A whole life of a controller."""
+    """A whole life of a controller.
+
+    Attributes:
+      events: what happens, in order.
+      costs, max_draft_tokens, budget, seed, lockstep, uniform_widths: of the controller.
+      signals: names of those that the drafter has.
+    """
 
     events: tuple[Event, ...]
     costs: CostModel = ConstantCosts()
@@ -71,6 +77,8 @@ class History:
     budget: PassBudget = PassBudget()
     seed: int = 0
     lockstep: bool = True
+    uniform_widths: tuple[int, ...] | None = None
+    signals: tuple[str, ...] = DraftSignals._fields
 
 
 class Step(NamedTuple):
@@ -102,6 +110,7 @@ class Play:
             budget=history.budget,
             seed=history.seed,
             lockstep=history.lockstep,
+            uniform_widths=history.uniform_widths,
         )
         self._random = np.random.default_rng(history.seed)
         self._reports: list[_Report] = []
@@ -150,19 +159,29 @@ class Play:
         return Step(plan.cycle.sequence_id, plan.tau)
 
     def _draft(self, plan: Plan, upto: IntArray) -> tuple[IntArray, DraftSignals]:
-        shape = (upto.size, max(int(upto.max(initial=0)), 1))
-        shown = DraftSignals(
+        shape = (upto.size, self.history.max_draft_tokens)
+        said = DraftSignals(
             self._random.random(shape),
             self._random.exponential(1.0, shape),
             self._random.exponential(1.0, shape),
             self._random.integers(0, 8, shape).astype(np.float64),
         )
         drafted, going = np.minimum(upto, 1), upto > 1
-        for depth in range(1, shape[1]):
-            seen = DraftSignals(*(column[:, :depth] for column in shown))
+        for depth in range(1, int(upto.max(initial=0))):
+            seen = DraftSignals(*(column[:, :depth] for column in self._known(said, drafted)))
             going = going & self.controller.keep_drafting(plan, depth, seen) & (upto > depth)
             drafted = drafted + going
-        return drafted, shown
+        return drafted, self._known(said, drafted)
+
+    def _known(self, said: DraftSignals, drafted: IntArray) -> DraftSignals:
+        """Signals of the tokens drafted so far; NaN beyond, and where the drafter has none."""
+        beyond = np.arange(said.entropy.shape[1]) >= drafted[:, None]
+        silent = {n for n in DraftSignals._fields if n not in self.history.signals}
+        columns = {
+            name: np.where(beyond | (name in silent), np.nan, column)
+            for name, column in said._asdict().items()
+        }
+        return DraftSignals(**columns)
 
     def _observe(self, everything: bool = False) -> None:
         """Observes what is due, and releases sequences that came to their end."""

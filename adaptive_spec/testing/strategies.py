@@ -41,12 +41,14 @@ def measured_costs(draw: st.DrawFn) -> MeasuredCosts:
     batches = draw(st.sampled_from([(1,), (1, 4), (1, 2, 8)]))
     contexts = draw(st.sampled_from([(64,), (64, 512)]))
     widths = draw(st.sampled_from([(1,), (1, 9), (1, 4, 16)]))
-    steps = draw(st.lists(st.floats(0, 20), min_size=len(widths), max_size=len(widths)))
-    curve = 1.0 + np.cumsum(steps)
-    grid = np.ones((len(batches), len(contexts), 1)) * curve
-    step = draw(st.floats(0, 5))
-    flat = np.full(grid.shape[:2], step)
-    return MeasuredCosts(batches, contexts, widths, grid, flat / 2, flat, hardware="invented")
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    shape = (len(batches), len(contexts), len(widths))
+    grid = random.uniform(0.5, 2.0, shape[:2])[..., None] + random.exponential(
+        draw(st.sampled_from([0.05, 1.0, 20.0])), shape
+    ).cumsum(axis=-1)
+    # Noise and all: a second context may measure cheaper than the first.
+    start, step = random.exponential(draw(st.sampled_from([0.0, 0.3, 5.0])), (2, *shape[:2]))
+    return MeasuredCosts(batches, contexts, widths, grid, start, step, hardware="invented")
 
 
 def cost_models() -> st.SearchStrategy[CostModel]:
@@ -146,13 +148,18 @@ def histories(draw: st.DrawFn, *, max_events: int = 40) -> History:
         arrivals(), runs(), runs(), runs(), st.builds(Leave, st.integers(0, 10))
     )
     events = (draw(arrivals()), *draw(st.lists(event, max_size=max_events)))
+    most = draw(st.sampled_from([0, 1, 4, 10, 33]))
+    widths = st.sampled_from([None, None, (0,), (0, most), tuple(range(0, most + 1, 2))])
+    model = ("top1_probability", "entropy", "margin")
     return History(
         events,
         costs=draw(cost_models()),
-        max_draft_tokens=draw(st.sampled_from([0, 1, 4, 10])),
+        max_draft_tokens=most,
         budget=draw(budgets()),
         seed=draw(st.integers(0, 2**31)),
         lockstep=draw(st.booleans()),
+        uniform_widths=draw(widths),
+        signals=draw(st.sampled_from([model, ("match_length",), (*model, "match_length")])),
     )
 
 

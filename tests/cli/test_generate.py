@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,21 @@ def test_several_prompts_have_headings(pair: TinyPair) -> None:
             *("--max-new-tokens", 4, "--batch-size", batch_size),
         )
         assert [result.out.count(f"[{name}]\n") for name in "abcd"] == [1, 1, 1, 1]
+
+
+def test_answers_finish_in_any_order_but_are_written_as_asked(
+    pair: TinyPair, tmp_path: Path
+) -> None:
+    target = tmp_path / "answers.json"
+    result = succeed(
+        *("generate", "--verifier", pair.verifier, "--drafter", pair.drafter, "--batch-size", 4),
+        *("--prompts", pair.prompts, "--max-new-tokens", 24, "--policy", "fixed:tau=6"),
+        *("--json", target),
+    )
+    finished = re.findall(r"^\[([a-d])\]$", result.out, re.MULTILINE)
+    assert finished != sorted(finished) == ["a", "b", "c", "d"]
+    report = json.loads(target.read_text(encoding="utf-8"))
+    assert [c["id"] for c in report["completions"]] == ["a", "b", "c", "d"]
 
 
 def test_prompts_are_chosen(pair: TinyPair) -> None:

@@ -35,7 +35,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def interrupt_after(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C while the recorder looks at the sequence after so many."""
     original = Recorder.record
-    calls = []
+    calls: list[str] = []
 
     def interrupted(self: Recorder, request: Any, completion: Any) -> Any:
         if len(calls) == count:

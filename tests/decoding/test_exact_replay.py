@@ -68,9 +68,7 @@ def live(
     budget: PassBudget | None = None,
     seed: int = 0,
 ) -> list[Completion]:
-    controller = Controller(
-        policy, costs=COSTS, max_draft_tokens=MOST, budget=budget, seed=seed
-    )
+    controller = Controller(policy, costs=COSTS, max_draft_tokens=MOST, budget=budget, seed=seed)
     engine = DecodingEngine(
         ModelRunner(model(), slots=batch_size),
         drafter_of(name, batch_size),

@@ -3,7 +3,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import pytest
 import torch
 
@@ -22,7 +21,6 @@ from adaptive_spec.decoding.models import (
     load_drafter,
     load_verifier,
     parse_drafter,
-    parse_target,
 )
 from tests.tiny_models import tiny_llama
 from tests.tiny_pair import TinyPair, save_tiny_pair
@@ -104,17 +102,6 @@ def test_chat_templates_that_do_not_work(pair: TinyPair, template: str | None, w
     loaded.tokenizer.chat_template = template
     with pytest.raises(ConfigError, match=words):
         loaded.encode("the end")
-
-
-def test_targets() -> None:
-    assert parse_target("float16", "cpu") == (torch.float16, torch.device("cpu"))
-    for dtype, device, words in (
-        ("float8", "cpu", "dtype = 'float8'; allowed are float32, bfloat16, float16"),
-        ("float32", "abacus", "device = 'abacus': torch cannot use it here"),
-        ("float32", "meta", "device = 'meta'"),
-    ):
-        with pytest.raises(ConfigError, match=words):
-            parse_target(dtype, device)
 
 
 def test_wrong_settings_are_refused_before_a_conversion(
@@ -223,40 +210,3 @@ def test_what_is_no_model(pair: TinyPair, tmp_path: Path) -> None:
     )
     with pytest.raises(ModelLoadError, match="sliding_window = 8"):
         load_verifier(unsupported)
-
-
-class Hub:
-    """Stands for the hub: counts requests, and fails them."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, error: Exception | None) -> None:
-        self.asked: list[tuple[str, object]] = []
-        self.error = error
-        self.cached = False
-        monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", self.ask)
-        monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", self.look)
-
-    def ask(self, url: str, *, timeout: float) -> None:
-        self.asked.append((url, timeout))
-        if self.error is not None:
-            raise self.error
-
-    def look(self, name: str, file: str) -> str | None:
-        return f"/cache/{name}/{file}" if self.cached else None
-
-
-def test_the_hub_is_asked_once_and_not_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    hub = Hub(monkeypatch, ConnectionError("no route\nto host"))
-    with pytest.raises(ModelLoadError, match=r"'org/model': there is no such folder.*no route\)$"):
-        load_verifier("org/model")
-    assert hub.asked == [("https://huggingface.co/org/model/resolve/main/config.json", 10.0)]
-
-
-def test_the_hub_is_not_asked_for_what_is_there(
-    pair: TinyPair, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hub = Hub(monkeypatch, ConnectionError("no route"))
-    load_verifier(str(pair.verifier), device="cpu")
-    hub.cached = True
-    with pytest.raises(ModelLoadError, match="cannot be loaded"):  # our cache is a pretence
-        load_verifier("org/model")
-    assert hub.asked == []

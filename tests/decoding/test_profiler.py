@@ -74,10 +74,12 @@ def test_progress_ends_at_the_total(model: Any) -> None:
 def test_the_order_comes_from_the_generator(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def order(seed: int) -> list[Any]:
         seen: list[Any] = []
-        monkeypatch.setattr(
-            "adaptive_spec.decoding.profiler._Bench.time_ms",
-            lambda self, context, what: seen.append((context, what)) or 1.0,
-        )
+
+        def noted(self: object, context: int, what: int) -> float:
+            seen.append((context, what))
+            return 1.0
+
+        monkeypatch.setattr("adaptive_spec.decoding.profiler._Bench.time_ms", noted)
         profile_costs(
             model, lambda slots: None, contexts=(4, 9), generator=np.random.default_rng(seed)
         )

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from adaptive_spec import ConstantCosts, Controller, PolicySpecError, make_policy
+from adaptive_spec import ConstantCosts, Controller, PassBudget, PolicySpecError, make_policy
 from adaptive_spec.policies.bandit import Bandit
 from adaptive_spec.simulations.simulator import replay
 from adaptive_spec.traces import SequenceTrace, TraceInfo, TraceSet, run_lengths_of
@@ -90,6 +90,20 @@ def test_statistics_are_shared_or_not_as_asked() -> None:
 
 def test_an_arm_above_the_cap_is_played_at_the_cap_and_learned() -> None:
     assert set(drive(Bandit(arms=(0, 8)), [9] * 30, max_draft_tokens=3)) == {0, 3}
+
+
+def test_an_arm_that_a_hard_budget_overruled_is_not_credited() -> None:
+    policy = Bandit(arms=(0, 2))
+    controller = Controller(
+        policy,
+        costs=ConstantCosts(),
+        max_draft_tokens=4,
+        budget=PassBudget(max_passes=2),
+    )
+    plan = controller.decide(controller.admit(np.array([5]), np.array([8])))
+    assert (plan.decision.tau.tolist(), plan.tau.tolist()) == ([3], [3])
+    controller.observe(plan, plan.tau, plan.tau, plan.tau + 1)
+    assert controller.state.shared.sums.sum() == 0
 
 
 def test_draws_depend_on_the_seed() -> None:

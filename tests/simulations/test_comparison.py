@@ -116,6 +116,24 @@ def test_a_budget_binds_the_policies_and_not_the_marks() -> None:
     result = compare(["fixed:tau=0"], traces, costs=COSTS, budget=budget, resamples=5)
     assert result.policies[0].summary.passes_per_request == 10
     assert result.plain.summary.tokens == traces.num_tokens
+    assert result.policies[0].ended_by_budget == 30
+
+
+def test_what_a_budget_cut_short_is_compared_on_the_tokens_it_emitted() -> None:
+    # Easy for 40 tokens, then hard: whoever is cut after the easy part must not look clairvoyant.
+    runs = run_lengths_of(np.array([True] * 39 + [False] * 41))
+    sequences = (SequenceTrace("a", "", 5, runs, np.ones(80, np.bool_), limit_tokens=80),)
+    traces = TraceSet(TraceInfo("v", "d", "token"), sequences)
+    budget = PassBudget(max_passes=4)
+    entry = compare(["fixed:tau=10"], traces, costs=COSTS, budget=budget, resamples=5).policies[0]
+    assert entry.summary.tokens == 40
+    assert entry.span_share is not None
+    assert entry.span_share.value <= 1
+    easy = TraceSet(
+        traces.info, (SequenceTrace("a", "", 5, np.append(runs[:39], 0), np.ones(40, np.bool_)),)
+    )
+    whole = compare(["fixed:tau=10"], easy, costs=COSTS, resamples=5).policies[0]
+    assert entry.speedup_over_plain.value == pytest.approx(whole.speedup_over_plain.value)
 
 
 @given(strategies.traces(), strategies.cost_models())

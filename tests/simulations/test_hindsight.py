@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptive_spec import ConstantCosts
+from adaptive_spec.simulations import hindsight
 from adaptive_spec.simulations.hindsight import least_passes, optimum
 from adaptive_spec.simulations.simulator import replay
 from adaptive_spec.testing import strategies
@@ -62,7 +63,7 @@ def test_a_token_drafter_takes_least_passes_at_the_largest_tau(traces: TraceSet)
 def test_sequences_may_be_solved_a_few_at_a_time(traces: TraceSet) -> None:
     whole = optimum(traces, costs=ConstantCosts(0.2))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("adaptive_spec.simulations.hindsight._SEQUENCES_AT_ONCE", 2)
+        patch.setattr(hindsight, "_ENTRIES_AT_ONCE", 100)
         parts = optimum(traces, costs=ConstantCosts(0.2))
     for a, b in zip(whole, parts, strict=True):
         np.testing.assert_array_equal(a, b)

@@ -13,7 +13,7 @@ from adaptive_spec.policy import DraftSignals, Empty, Outcome
 from adaptive_spec.simulations import simulator
 from adaptive_spec.simulations.simulator import replay
 from adaptive_spec.testing import strategies
-from adaptive_spec.traces import SequenceTrace, TraceInfo, TraceSet
+from adaptive_spec.traces import SequenceTrace, SignalTrace, TraceInfo, TraceSet
 from tests.simulations import naive
 
 SPECS = st.sampled_from(
@@ -173,6 +173,22 @@ def test_a_policy_that_looks_inside_needs_signals() -> None:
         replay(Confident(), trace_of([0, 0]), costs=ConstantCosts())
 
 
+def test_a_policy_that_looks_deeper_than_was_recorded_is_refused() -> None:
+    later = np.zeros((3, 4))
+    sequence = SequenceTrace(
+        "a",
+        "",
+        5,
+        np.zeros(2, np.int64),
+        np.ones(2, np.bool_),
+        signals={"top1_probability": SignalTrace(np.zeros(3), later)},
+    )
+    traces = TraceSet(TraceInfo("v", "d", "block"), (sequence,))
+    replay(Confident(), traces, costs=ConstantCosts(), max_draft_tokens=5)
+    with pytest.raises(ConfigError, match=r"drafts up to 5 tokens.*up to 6"):
+        replay(Confident(), traces, costs=ConstantCosts(), max_draft_tokens=6)
+
+
 def test_progress_is_reported() -> None:
     seen: list[int] = []
     replay("ewma", trace_of(*[[0]] * 5), costs=ConstantCosts(), on_finished=seen.append)
@@ -180,7 +196,8 @@ def test_progress_is_reported() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"order": []}, {"order": [5]}, {"order": [-1]}, {"concurrency": 0}]
+    "options",
+    [{"order": []}, {"order": [5]}, {"order": [-1]}, {"order": [0, 0]}, {"concurrency": 0}],
 )
 def test_impossible_runs_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):

@@ -1,6 +1,6 @@
 """``check_policy`` refuses policies that lack a property, and names the property."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -127,6 +127,71 @@ class Counting(Decent):
         return State(Seen(state.rows.accepted + gain), Empty())
 
 
+class RowsUnalike(Decent):
+    def init(self, num_sequences: int, seed: int) -> Any:
+        return State(Seen(np.random.default_rng(seed).random(num_sequences)), Empty())
+
+
+class ReturnsAnArray(Decent):
+    def decide(self, state: Any, cycle: Cycle) -> Any:
+        return cycle.min_tau
+
+
+class ReturnsNothing(Decent):
+    def update(self, state: Any, outcome: Outcome) -> Any:
+        return None
+
+
+class PlainTuple(Decent):
+    def init(self, num_sequences: int, seed: int) -> Any:
+        return State((np.zeros(num_sequences),), Empty())
+
+
+class SharedInteger(Decent):
+    def init(self, num_sequences: int, seed: int) -> Any:
+        return State(Seen(np.zeros(num_sequences)), 3)
+
+
+class ScalarMemo(Decent):
+    def decide(self, state: Any, cycle: Cycle) -> Decision:
+        return Decision(cycle.min_tau, memo=np.ones(()))
+
+
+@dataclass(frozen=True)
+class KeepsADiary(Decent):
+    diary: list[int] = field(default_factory=list)
+
+    def update(self, state: Any, outcome: Outcome) -> Any:
+        self.diary.append(1)
+        return state
+
+
+class DraftsWithItsNeighbours(Decent):
+    def decide(self, state: Any, cycle: Cycle) -> Decision:
+        return Decision(cycle.max_tau)
+
+    def keep_drafting(self, state: Any, cycle: Cycle, depth: int, signals: DraftSignals) -> Any:
+        return np.full(cycle.max_tau.shape, cycle.max_tau.size > 1)
+
+
+class TrustsSignals(Decent):
+    """Takes every drafter to have a top-1 probability."""
+
+    def decide(self, state: Any, cycle: Cycle) -> Decision:
+        return Decision(cycle.max_tau)
+
+    def keep_drafting(self, state: Any, cycle: Cycle, depth: int, signals: DraftSignals) -> Any:
+        return signals.top1_probability[:, -1] > 0.5
+
+    def update(self, state: Any, outcome: Outcome) -> Any:
+        assert outcome.signals is not None
+        assert outcome.signals.entropy.shape == (
+            outcome.tau.size,
+            outcome.cycle.max_draft_tokens,
+        )
+        return State(Seen(outcome.signals.top1_probability.sum(axis=1)), Empty())
+
+
 @pytest.mark.parametrize(
     ("broken", "message"),
     [
@@ -142,7 +207,16 @@ class Counting(Decent):
         (ChangesDtype, "changed its shape or dtype"),
         (RowsWithoutSequences, "one row per sequence"),
         (UnstableDraft, "one boolean per row"),
-        (Counting, "deterministic|depends on other rows"),
+        (Counting, "update must repeat itself"),
+        (RowsUnalike, "rows must all be alike"),
+        (ReturnsAnArray, "must return a Decision"),
+        (ReturnsNothing, "must return a State"),
+        (PlainTuple, "must be in a NamedTuple of arrays"),
+        (SharedInteger, "must be in a NamedTuple of arrays, got int"),
+        (ScalarMemo, "memo .*one row per sequence"),
+        (KeepsADiary, "its own fields changed"),
+        (DraftsWithItsNeighbours, "keep_drafting: a row depends on other rows"),
+        (TrustsSignals, "one integer per row|has NaN|one boolean"),
     ],
 )
 def test_a_broken_policy_is_found_out(broken: type[Decent], message: str) -> None:
@@ -174,7 +248,9 @@ def test_a_decent_policy_passes() -> None:
 def test_a_state_that_cannot_be_saved_is_found_out() -> None:
     class Unsavable(Decent):
         def init(self, num_sequences: int, seed: int) -> Any:
-            return State(Seen(np.full(num_sequences, "x" * (num_sequences + 1))), Empty())
+            # Its dtype depends on the number of rows, so that an empty state is no pattern for it.
+            dtype = np.int64 if num_sequences else np.int8
+            return State(Seen(np.full(num_sequences, 300 if num_sequences else 0, dtype)), Empty())
 
         def decide(self, state: Any, cycle: Cycle) -> Decision:
             return Decision(cycle.min_tau)
