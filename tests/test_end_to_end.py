@@ -17,6 +17,7 @@ from adaptive_spec.prompts import Prompt, demo_prompts, read_prompts
 from adaptive_spec.traces import TraceSet
 
 POLICIES = ("fixed:tau=3", "ewma", "bandit")
+DRAFTERS = ("lookup", "early-exit:layers=10")
 BATCH_SIZE = 4
 
 SHARED_PROMPTS = Path(__file__).resolve().parents[2] / "shared" / "prompts"
@@ -116,7 +117,7 @@ def shipped(verifier: Verifier) -> Job:
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("drafter", ["lookup", "early-exit:layers=10"])
+@pytest.mark.parametrize("drafter", DRAFTERS)
 def test_shipped_prompts(shipped: Job, drafter: str, policy: str) -> None:
     check(shipped, drafter, policy)
 
@@ -144,5 +145,6 @@ def many(verifier: Verifier) -> Job:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("policy", POLICIES)
-def test_many_prompts(many: Job, policy: str) -> None:
-    check(many, "lookup", policy)
+@pytest.mark.parametrize("drafter", DRAFTERS)
+def test_many_prompts(many: Job, drafter: str, policy: str) -> None:
+    check(many, drafter, policy)
