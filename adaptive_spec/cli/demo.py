@@ -11,7 +11,14 @@ from rich.table import Table
 from adaptive_spec._optional import require
 from adaptive_spec.cli import options
 from adaptive_spec.cli.live import Pair, prompts_from
-from adaptive_spec.cli.output import comparison_table, note, progress, results, write_json
+from adaptive_spec.cli.output import (
+    comparison_table,
+    note,
+    progress,
+    results,
+    results_table,
+    write_json,
+)
 from adaptive_spec.cli.streaming import ACCEPTED_STYLE, AnswerPrinter
 from adaptive_spec.cli.validate import (
     DEFAULT_POLICIES,
@@ -140,15 +147,11 @@ def _stream(pair: Pair, request: "Request", costs: MeasuredCosts) -> None:
 
 
 def _live_table(runs: list[LiveRun], plain_ms: float, tokens: int) -> Table:
-    table = Table(
-        title=f"Live, {tokens} tokens each",
-        caption="decisions on profiled times, so that replay sees the same; speed by the clock",
-        title_justify="left",
-        caption_justify="left",
+    table = results_table(
+        f"Live, {tokens} tokens each",
+        "decisions on profiled times, so that replay sees the same; speed by the clock",
+        ["policy", "tokens/s", "over plain", "output as plain", "cycles as replayed"],
     )
-    table.add_column("policy")
-    for column in ("tokens/s", "over plain", "output as plain", "cycles as replayed"):
-        table.add_column(column, justify="right")
     table.add_row("plain decoding", f"{tokens / plain_ms * 1e3:.1f}", "1.00", "", "", style="dim")
     for run in runs:
         table.add_row(

@@ -112,7 +112,7 @@ def comparison_table(comparison: Comparison, title: str) -> Table:
     if _width_of([names, *marks, *rows]) > results.width:
         names, padding = _STACKED_NAMES, 0
         marks, rows = list(map(_stacked, marks)), list(map(_stacked, rows))
-    table = _table(title, caption, names, padding)
+    table = results_table(title, caption, names, padding)
     for row in marks[:2]:
         table.add_row(*row, style="dim")
     for row in rows:
@@ -123,13 +123,14 @@ def comparison_table(comparison: Comparison, title: str) -> Table:
 
 def summary_table(summaries: list[Summary], title: str, caption: str) -> Table:
     """Replays, one policy a row."""
-    table = _table(title, caption, _SUMMARY_NAMES, 1)
+    table = results_table(title, caption, _SUMMARY_NAMES)
     for summary in summaries:
         table.add_row(*_summary_row(summary.policy, summary))
     return table
 
 
-def _table(title: str, caption: str, names: list[str], padding: int) -> Table:
+def results_table(title: str, caption: str, names: list[str], padding: int = 1) -> Table:
+    """An empty table in the style of all results: labels left, figures right."""
     table = Table(
         title=Text(title, style="bold"),
         caption=Text(caption, style="dim"),

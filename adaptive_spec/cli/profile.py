@@ -6,11 +6,10 @@ from typing import Annotated
 import numpy as np
 import typer
 from rich.table import Table
-from rich.text import Text
 
 from adaptive_spec.cli import options
 from adaptive_spec.cli.live import Pair
-from adaptive_spec.cli.output import note, progress, results
+from adaptive_spec.cli.output import note, progress, results, results_table
 from adaptive_spec.cost_files import save_costs
 from adaptive_spec.costs import MeasuredCosts
 from adaptive_spec.errors import ConfigError
@@ -78,26 +77,18 @@ def profile(
 
 
 def costs_table(costs: MeasuredCosts) -> Table:
-    """Measured costs, in milliseconds, a row per batch and context."""
-    table = Table(
-        title=Text(f"Verifier pass (ms) by tokens per sequence; {costs.hardware}"),
-        caption=Text(f"{costs.note}; draft: to begin + per token"),
-        title_justify="left",
-        caption_justify="left",
-    )
-    table.add_column("batch", justify="right")
-    table.add_column("context", justify="right")
-    for width in costs.widths:
-        table.add_column(str(width), justify="right")
-    table.add_column("draft", justify="right")
-    for b, batch in enumerate(costs.batch_sizes):
-        for c, context in enumerate(costs.context_tokens):
-            table.add_row(
-                str(batch),
-                str(context),
-                *(f"{value:.0f}" for value in costs.verify_grid_ms[b, c]),
-                f"{costs.draft_start_ms[b, c]:.1f} + {costs.draft_step_ms[b, c]:.2f}",
-            )
+    """Measured costs in milliseconds: a column per batch and context, a row per block size."""
+    points = [
+        (b, c) for b in range(len(costs.batch_sizes)) for c in range(len(costs.context_tokens))
+    ]
+    heads = [f"batch {costs.batch_sizes[b]}\ncontext {costs.context_tokens[c]}" for b, c in points]
+    caption = f"{costs.hardware}; {costs.note}"
+    table = results_table("What a cycle takes, in milliseconds", caption, ["", *heads])
+    for w, width in enumerate(costs.widths):
+        label = f"verify {width}" if width > 1 else "plain pass"
+        table.add_row(label, *(f"{costs.verify_grid_ms[b, c, w]:.1f}" for b, c in points))
+    table.add_row("begin a draft", *(f"{costs.draft_start_ms[b, c]:.2f}" for b, c in points))
+    table.add_row("draft a token", *(f"{costs.draft_step_ms[b, c]:.2f}" for b, c in points))
     return table
 
 

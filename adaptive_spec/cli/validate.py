@@ -9,7 +9,7 @@ from rich.text import Text
 
 from adaptive_spec.cli import options
 from adaptive_spec.cli.live import Pair, finished, prompts_from
-from adaptive_spec.cli.output import note, progress, rounded, show, write_json
+from adaptive_spec.cli.output import note, progress, results_table, rounded, show, write_json
 from adaptive_spec.cli.record import recording
 from adaptive_spec.cost_files import parse_costs
 from adaptive_spec.costs import ConstantCosts, CostModel
@@ -227,10 +227,10 @@ def _different_outputs(
 
 def validation_table(runs: list[LiveRun], title: str) -> Table:
     """Live against replayed, a row per policy."""
-    table = Table(title=Text(title), title_justify="left")
-    table.add_column("policy", overflow="fold")
-    for column in ("cycles", "cycles as replayed", "output as plain", "predicted", "measured"):
-        table.add_column(column, justify="right")
+    names = ["policy", "cycles", "cycles as\nreplayed", "output\nas plain", "predicted", "measured"]
+    table = results_table(
+        title, "decisions on the cost model's times; measured by the clock", names
+    )
     for run in runs:
         table.add_row(
             Text(run.policy),
