@@ -10,6 +10,7 @@ import torch
 
 from adaptive_spec.cli.live import Pair
 from adaptive_spec.cli.validate import LiveRun, decode_plainly, record_all, run_live
+from adaptive_spec.decoding.drafters.early_exit import early_exit_model
 from adaptive_spec.decoding.models import Verifier, load_drafter, load_verifier
 from adaptive_spec.decoding.requests import Completion, Request
 from adaptive_spec.decoding.verification import explain_divergence
@@ -120,6 +121,20 @@ def shipped(verifier: Verifier) -> Job:
 @pytest.mark.parametrize("drafter", DRAFTERS)
 def test_shipped_prompts(shipped: Job, drafter: str, policy: str) -> None:
     check(shipped, drafter, policy)
+
+
+@pytest.fixture(scope="module")
+def small_model(verifier: Verifier, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder with an independent draft model: the verifier's first four layers, saved alone."""
+    folder = tmp_path_factory.mktemp("draft")
+    early_exit_model(verifier.model, 4).save_pretrained(folder)
+    verifier.tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_shipped_prompts_with_a_draft_model(shipped: Job, small_model: str, policy: str) -> None:
+    check(shipped, small_model, policy)
 
 
 def test_one_sequence_at_a_time(shipped: Job) -> None:
