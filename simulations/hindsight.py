@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adaptive_spec._arrays import FloatArray, IntArray
-from adaptive_spec.costs import ConstantCosts, CostModel
+from adaptive_spec.costs import ConstantCosts, CostModel, cycle_costs
 from adaptive_spec.traces.records import FlatTrace, TraceSet
 
 _ENTRIES_AT_ONCE = 1 << 22  # bounds the memory of the tables
@@ -116,7 +116,7 @@ def _follow(
         emitted = np.minimum(accepted + 1, flat.num_tokens[alive] - at)
         totals[:, alive] += (emitted, np.ones_like(emitted), tau, accepted)
         context = flat.prompt_tokens[alive] + at
-        time_ms[alive] += costs.draft_ms(tau, 1, context) + costs.verify_ms(tau, 1, context)
+        time_ms[alive] += cycle_costs(costs, tau, 1, context)
         position[alive] += emitted
         alive = alive[position[alive] < flat.num_tokens[alive]]
     return totals, time_ms

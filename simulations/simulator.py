@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec.budget import Ledger, PassBudget
-from adaptive_spec.controller import Controller, Plan
+from adaptive_spec.controller import Controller
 from adaptive_spec.costs import CostModel
 from adaptive_spec.errors import ConfigError
 from adaptive_spec.policy import DraftSignals, Policy
@@ -182,7 +182,8 @@ def _run(
         drafted = plan.tau * flat.proposes[token]
         shown: DraftSignals | None = None
         if signals is not None:
-            drafted, shown = _draft(controller, plan, signals, sequence, position, drafted)
+            recorded = signals.at(sequence, position, controller.max_draft_tokens)
+            drafted, shown = controller.draft_on(plan, drafted, recorded)
         accepted = np.minimum(flat.run_lengths[token], drafted)
         left = flat.num_tokens[sequence] - position
         emitted = np.minimum(accepted + 1, left)
@@ -218,29 +219,3 @@ def _run(
         controller.ledger,
         kept,
     )
-
-
-def _draft(
-    controller: Controller,
-    plan: Plan,
-    signals: SignalSource,
-    sequence: IntArray,
-    position: IntArray,
-    upto: IntArray,
-) -> tuple[IntArray, DraftSignals]:
-    """Drafts on while the policy wants to: tokens drafted ``[B]``, and their signals."""
-    recorded = signals.at(sequence, position, controller.max_draft_tokens)
-    drafted, going = np.minimum(upto, 1), upto > 1
-    for depth in range(1, int(upto.max(initial=0))):
-        if not going.any():
-            break
-        seen = DraftSignals(*(column[:, :depth] for column in _known(recorded, drafted)))
-        going = going & controller.keep_drafting(plan, depth, seen) & (upto > depth)
-        drafted = drafted + going
-    return drafted, _known(recorded, drafted)
-
-
-def _known(signals: DraftSignals, drafted: IntArray) -> DraftSignals:
-    """Signals of the tokens drafted so far, NaN beyond them."""
-    beyond = np.arange(signals.entropy.shape[1]) >= drafted[:, None]
-    return DraftSignals(*(np.where(beyond, np.nan, column) for column in signals))

@@ -166,22 +166,9 @@ class Play:
             self._random.exponential(1.0, shape),
             self._random.integers(0, 8, shape).astype(np.float64),
         )
-        drafted, going = np.minimum(upto, 1), upto > 1
-        for depth in range(1, int(upto.max(initial=0))):
-            seen = DraftSignals(*(column[:, :depth] for column in self._known(said, drafted)))
-            going = going & self.controller.keep_drafting(plan, depth, seen) & (upto > depth)
-            drafted = drafted + going
-        return drafted, self._known(said, drafted)
-
-    def _known(self, said: DraftSignals, drafted: IntArray) -> DraftSignals:
-        """Signals of the tokens drafted so far; NaN beyond, and where the drafter has none."""
-        beyond = np.arange(said.entropy.shape[1]) >= drafted[:, None]
-        silent = {n for n in DraftSignals._fields if n not in self.history.signals}
-        columns = {
-            name: np.where(beyond | (name in silent), np.nan, column)
-            for name, column in said._asdict().items()
-        }
-        return DraftSignals(**columns)
+        silent = set(DraftSignals._fields) - set(self.history.signals)
+        said = said._replace(**dict.fromkeys(silent, np.full(shape, np.nan)))
+        return self.controller.draft_on(plan, upto, said)
 
     def _observe(self, everything: bool = False) -> None:
         """Observes what is due, and releases sequences that came to their end."""
