@@ -55,3 +55,7 @@ class NumericsError(AdaptiveSpecError, RuntimeError):
 
 class MissingDependencyError(AdaptiveSpecError, ImportError):
     """An optional dependency that this call needs is not installed."""
+
+
+class DistillError(AdaptiveSpecError, RuntimeError):
+    """A draft cannot be distilled as asked, or a working folder holds something else."""
