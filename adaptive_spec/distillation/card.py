@@ -38,8 +38,9 @@ Proposes tokens for speculative decoding with {verifier}, whose embedding and he
 of no use with another model. Made by `adaptive-spec distill`.
 
 - **Weights**: {len(layers)} layers and a final norm, {num_parameters / 1e6:.1f} M parameters,
-  bfloat16; begun as the verifier's layers {", ".join(map(str, layers))}. Its head is the verifier's,
-  cut to {settings.head_tokens} tokens (FR-Spec), which cover {coverage:.1%} of the answers kept aside.
+  bfloat16; begun as the verifier's layers {", ".join(map(str, layers))}. Its head is the
+  verifier's, cut to {settings.head_tokens} tokens (FR-Spec), which cover {coverage:.1%} of the
+  answers kept aside.
 - **Data**: {num_texts} texts with {answer_tokens} answer tokens, written by the verifier itself in
   answer to {source}. No other text was used. {settings.writing.sampled_share:.0%} of the answers
   are sampled at temperature {settings.writing.temperature:g}, the others greedy.

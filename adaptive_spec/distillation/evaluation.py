@@ -40,7 +40,7 @@ def agreement(draft: TrimmedDraft, texts: Sequence[Text]) -> Agreement:
       draft: the draft.
       texts: texts with greedy answers; others are left out, at least one must be left.
     """
-    hits, sure, runs = [], [], []
+    hits, sure, runs, rooms = [], [], [], []
     for text in texts:
         if not text.is_greedy:
             continue
@@ -53,8 +53,12 @@ def agreement(draft: TrimmedDraft, texts: Sequence[Text]) -> Agreement:
         hits.append(right)
         sure.append(to_host(top.values))
         runs.append(run_lengths_of(right))
-    hit, probability, run = (np.concatenate(parts) for parts in (hits, sure, runs))
-    depths = tuple(float((run > depth).sum() / max((run >= depth).sum(), 1)) for depth in range(4))
+        rooms.append(np.arange(right.size, 0, -1))
+    hit, probability, run, room = (np.concatenate(parts) for parts in (hits, sure, runs, rooms))
+    depths = tuple(
+        float((run > depth).sum() / max(((run >= depth) & (room > depth)).sum(), 1))
+        for depth in range(4)
+    )
     bins = np.clip(np.digitize(probability, _BINS) - 1, 0, len(_BINS) - 2)
     calibration = tuple(
         (_BINS[b + 1], int((bins == b).sum()), float(hit[bins == b].mean()))

@@ -65,8 +65,7 @@ TASKS: tuple[tuple[str, bool, int], ...] = (
     ("{passage}\n\n", True, 4),
     ("Read the passage and answer the question.\n\nPassage: {passage}\n\nQuestion:", True, 6),
     (
-        "Use the documents below to answer the question.\n\nDocument 1: {passage}\n\n"
-        "Document 2: {other}\n\nQuestion:",
+        "Use both documents to answer.\n\nDocument 1: {passage}\n\nDocument 2: {other}\n\nQuestion:",
         True,
         6,
     ),

@@ -6,16 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from adaptive_spec.controller import Controller
-from adaptive_spec.decoding.engine import DecodingEngine
 from adaptive_spec.decoding.models import Verifier
-from adaptive_spec.decoding.requests import Finished, Request, TokensEmitted
-from adaptive_spec.decoding.runner import ModelRunner
-from adaptive_spec.decoding.stopping import StopRules
 from adaptive_spec.distillation.openings import OPENINGS, TASKS
 from adaptive_spec.distillation.texts import Text
 from adaptive_spec.errors import ConfigError
-from adaptive_spec.registry import make_policy
 
 _MARK = "\u241f"  # stands for the user's message while the chat template is taken apart
 _LEAST_PROMPT, _LEAST_ANSWER = 5, 4  # tokens; less is no text to learn from
