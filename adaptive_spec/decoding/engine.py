@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from adaptive_spec._arrays import IntArray
 from adaptive_spec.controller import Controller, Plan
@@ -22,7 +23,13 @@ from adaptive_spec.decoding.requests import (
 )
 from adaptive_spec.decoding.runner import ModelRunner
 from adaptive_spec.decoding.stopping import StopRules, StopWatch
-from adaptive_spec.decoding.verification import Verdict, greedy_match
+from adaptive_spec.decoding.verification import (
+    GREEDY,
+    Block,
+    Chooser,
+    Verdict,
+    VerificationRule,
+)
 from adaptive_spec.errors import ConfigError, ContextLengthError, NumericsError, PromptError
 from adaptive_spec.policy import UNKNOWN_AGREEMENT, DraftSignals
 
@@ -34,12 +41,14 @@ class _Sequence:
     Attributes:
       text: prompt and verified output; ``limit``: most output tokens.
       watch: tells where it ends; ``cycles``: what its cycles showed.
+      seed: of its noise.
     """
 
     request: Request
     text: list[int]
     limit: int
     watch: StopWatch
+    seed: int = 0
     prefill_ms: float = 0.0
     cycles: list[CycleRecord] = field(default_factory=list)
 
@@ -50,7 +59,7 @@ class _Sequence:
         self.text.extend(token_ids[:kept])
         return token_ids[:kept], reason
 
-    def completion(self, reason: FinishReason) -> Completion:
+    def completion(self, reason: FinishReason, rule: VerificationRule) -> Completion:
         prompt_tokens = len(self.request.prompt_ids)
         return Completion(
             id=self.request.id,
@@ -60,11 +69,13 @@ class _Sequence:
             finish_reason=reason,
             cycles=tuple(self.cycles),
             prefill_ms=self.prefill_ms,
+            rule=rule.spec,
+            lossless=rule.lossless,
         )
 
 
 class DecodingEngine:
-    """Decodes requests greedily; the output is the verifier's own, whatever the policy decides.
+    """Decodes requests; the output is the verifier's own, whatever the policy decides.
 
     Up to ``batch_size`` sequences run at a time. A free slot goes to the next request before every
     cycle, lowest slot first, and all running sequences take part in every cycle.
@@ -77,6 +88,7 @@ class DecodingEngine:
         controller: Controller,
         stop_rules: StopRules | None = None,
         *,
+        rule: VerificationRule = GREEDY,
         batch_size: int = 1,
         record_signals: bool = False,
         measured_times: bool = True,
@@ -89,6 +101,7 @@ class DecodingEngine:
           drafter: proposes tokens, with as many rows; None to decode plainly.
           controller: drives the policy; no rows of it may be in use.
           stop_rules: what ends a sequence besides its length.
+          rule: which drafted tokens stand and what follows them: greedy decoding, or sampling.
           batch_size: most sequences at a time, >= 1.
           record_signals: keep the draft's signals in the cycle records.
           measured_times: tell the controller what its cycles took. Otherwise it takes its cost
@@ -106,6 +119,7 @@ class DecodingEngine:
         self.verifier = verifier
         self.drafter = drafter
         self.controller = controller
+        self.rule = rule
         self.stop_rules = stop_rules or StopRules()
         self.batch_size = batch_size
         self._record_signals = record_signals
@@ -191,7 +205,7 @@ class DecodingEngine:
             events.append(_emitted(sequence, tokens))
             ending = reason or ("budget" if spent[i] else None)
             if ending is not None:
-                events.append(Finished(sequence.completion(ending)))
+                events.append(Finished(sequence.completion(ending, self.rule)))
                 self._free([int(rows[i])], finished=True)
             else:
                 self.verifier.truncate([int(rows[i])], [len(sequence.text) - 1])
@@ -210,6 +224,7 @@ class DecodingEngine:
                 else None
             ),
             want_signals=self._record_signals,
+            chooser=Chooser(self.rule, _seeds(sequences), self.verifier.vocab_size),
         )
 
     def _verify(self, plan: Plan, sequences: list[_Sequence], draft: Draft) -> Verdict:
@@ -218,7 +233,10 @@ class DecodingEngine:
             [sequence.text[-1], *tokens]
             for sequence, tokens in zip(sequences, draft.token_ids, strict=True)
         ]
-        return greedy_match(self.verifier.append(plan.rows.tolist(), blocks), draft.token_ids)
+        logits = self.verifier.append(plan.rows.tolist(), blocks)
+        texts = [sequence.text for sequence in sequences]
+        block = Block(texts, draft.token_ids, _seeds(sequences), draft.drawn_from)
+        return self.rule.verify(logits, block)
 
     def _observe(
         self,
@@ -281,7 +299,8 @@ class DecodingEngine:
         prompt = list(request.prompt_ids)
         limit = min(request.max_new_tokens, self.verifier.context_limit - len(prompt))
         reach = self._draftable_tokens(prompt, limit)
-        sequence = _Sequence(request, prompt, limit, self.stop_rules.follow(prompt))
+        seed = request.noise_seed(self.rule.seed)
+        sequence = _Sequence(request, prompt, limit, self.stop_rules.follow(prompt), seed)
         sizes = (np.array([value], np.int64) for value in (len(prompt), limit, reach))
         row = int(self.controller.admit(*sizes)[0])
         self._running[row] = sequence
@@ -326,6 +345,10 @@ class DecodingEngine:
                     f"request {request.id!r}: prompt_ids range from {lowest} to {highest}; the "
                     f"model's vocabulary allows 0 to {vocabulary - 1}"
                 )
+
+
+def _seeds(sequences: list[_Sequence]) -> npt.NDArray[np.uint64]:
+    return np.array([sequence.seed for sequence in sequences], np.uint64)
 
 
 def _emitted(sequence: _Sequence, tokens: list[int]) -> TokensEmitted:

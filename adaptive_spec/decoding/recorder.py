@@ -8,6 +8,8 @@ The output does not depend on tau, so one look at each position is enough (docs/
 - prompt lookup is asked at every position.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -18,11 +20,25 @@ from adaptive_spec.decoding.drafters.draft_model import DraftModelDrafter, token
 from adaptive_spec.decoding.drafters.prompt_lookup import PromptLookupDrafter, matches, run_length
 from adaptive_spec.decoding.requests import Completion, Request
 from adaptive_spec.decoding.runner import ModelRunner
-from adaptive_spec.decoding.verification import greedy_tokens
+from adaptive_spec.decoding.sampling import Contexts
+from adaptive_spec.decoding.verification import GREEDY, VerificationRule
 from adaptive_spec.errors import ConfigError, NumericsError
 from adaptive_spec.traces.records import SequenceTrace, SignalTrace, run_lengths_of
 
 _ROLLOUTS_AT_ONCE = 16
+
+
+def require_tau_invariant(rule: VerificationRule) -> None:
+    """Refuses rules whose outputs depend on tau: no trace replays them.
+
+    Raises:
+      ConfigError: says what to use instead.
+    """
+    if not rule.tau_invariant:
+        raise ConfigError(
+            f"record: under the rule {rule.name!r} the output depends on tau, so that no trace "
+            "replays it; use the rule 'coupled' to record sampled text, or 'greedy'"
+        )
 
 
 class Recorder:
@@ -34,6 +50,8 @@ class Recorder:
         context_limit: int,
         *,
         signal_depth: int = 10,
+        rule: VerificationRule = GREEDY,
+        vocab_size: int = 0,
     ) -> None:
         """Sets up a recorder.
 
@@ -42,14 +60,20 @@ class Recorder:
           context_limit: the verifier's, in tokens.
           signal_depth: tokens of a draft whose signals are kept, for policies that look inside it;
             0 for none. Run lengths serve any tau.
+          rule: by which the completions were decoded.
+          vocab_size: of the verifier; needed for rules with a repetition penalty or processors.
 
         Raises:
-          ConfigError: a drafter of a kind that cannot be recorded.
+          ConfigError: a drafter of a kind that cannot be recorded, or a rule whose outputs depend
+            on tau.
         """
+        require_tau_invariant(rule)
         if not isinstance(drafter, DraftModelDrafter | PromptLookupDrafter):
             raise ConfigError(f"record: drafters of type {type(drafter).__name__} are not known")
         self._drafter = drafter
         self._context_limit = context_limit
+        self._rule = rule
+        self._vocab_size = vocab_size
         self._depth = max(signal_depth - 1, 0)
         self._signals = signal_depth > 0
         self._runner: ModelRunner | None = None
@@ -70,7 +94,8 @@ class Recorder:
         if isinstance(self._drafter, PromptLookupDrafter):
             runs, proposes, signals = self._lookup(self._drafter, prompt, output)
         else:
-            runs, signals = self._draft_model(self._drafter, prompt, output, draftable)
+            seed = request.noise_seed(self._rule.seed)
+            runs, signals = self._draft_model(self._drafter, prompt, output, draftable, seed)
             proposes = np.ones(len(output), np.bool_)
         return SequenceTrace(
             id=request.id,
@@ -107,6 +132,7 @@ class Recorder:
         prompt: list[int],
         output: list[int],
         draftable: int | None,
+        seed: int,
     ) -> tuple[IntArray, dict[str, SignalTrace]]:
         runner = self._runner
         assert runner is not None
@@ -121,42 +147,68 @@ class Recorder:
             runner.prefill(0, text[: len(prompt) - 1])
             logits = runner.append([0], [text[len(prompt) - 1 :]])[0]  # [known + 1, V]
             logits = logits[:, : drafter.vocab_size]
-            chosen = greedy_tokens(logits)
-            seen = token_signals(logits, chosen.clamp(min=0))
-            choices = _read(chosen)
+            drafted = transfer.to_device([output[:known]], runner.device)
+            along = self._contexts([prompt], seed, [0] * (known + 1), range(known + 1), drafted)
+            choices = _read(self._rule.choose(logits, along).token_ids)
+            seen = token_signals(logits)
             agreement[:known] = choices[:known] == output[:known]
             first[: known + 1] = transfer.to_host(seen)
             if self._signals and self._depth:
                 wrong = [*np.flatnonzero(~agreement[:known]).tolist(), known]
                 for begin in range(0, len(wrong), _ROLLOUTS_AT_ONCE):
                     some = wrong[begin : begin + _ROLLOUTS_AT_ONCE]
-                    later[some] = self._roll_out(drafter, len(prompt), some, choices[some])
+                    texts = [text[: len(prompt) + position] for position in some]
+                    later[some] = self._roll_out(drafter, texts, choices[some], seed)
         names = ("top1_probability", "entropy", "margin")
         signals = {name: SignalTrace(first[:, i], later[:, :, i]) for i, name in enumerate(names)}
         return run_lengths_of(agreement), signals
 
     def _roll_out(
-        self, drafter: DraftModelDrafter, prompt_tokens: int, positions: list[int], wrong: IntArray
+        self, drafter: DraftModelDrafter, texts: list[list[int]], wrong: IntArray, seed: int
     ) -> FloatArray:
-        """Signals of drafting on after a wrong token at each position, ``[n, depth, 3]``."""
+        """Signals of drafting on after a wrong token behind each text, ``[n, depth, 3]``."""
         runner = self._runner
         assert runner is not None
-        rows = list(range(1, 1 + len(positions)))
+        rows = list(range(1, 1 + len(texts)))
         runner.cache.fork(0, rows)
-        runner.truncate(rows, [prompt_tokens + position for position in positions])
-        room = [runner.context_limit - prompt_tokens - position for position in positions]
+        runner.truncate(rows, [len(text) for text in texts])
+        room = [runner.context_limit - len(text) for text in texts]
         tokens = transfer.to_device(wrong.tolist(), runner.device)
+        drafted = tokens[:, None]
         result = torch.full((len(rows), self._depth, 3), torch.nan, device=runner.device)
         for step in range(self._depth):
-            left = sum(size > step for size in room)  # positions ascend: the last run out first
+            left = sum(size > step for size in room)  # texts get longer: the last run out first
             if left == 0:
                 break
             logits = runner.step(rows[:left], tokens[:left])[:, 0, : drafter.vocab_size]
-            tokens = greedy_tokens(logits).clamp(min=0)
-            result[:left, step] = token_signals(logits, tokens)
+            result[:left, step] = token_signals(logits)
+            after = self._contexts(
+                texts[:left], seed, range(left), [step + 1] * left, drafted[:left]
+            )
+            tokens = self._rule.choose(logits, after).token_ids.clamp(min=0)
+            drafted = torch.cat([drafted[:left], tokens[:, None]], dim=1)
         runner.truncate(rows, [0] * len(rows))
         signals: FloatArray = transfer.to_host(result)
         return signals
+
+    def _contexts(
+        self,
+        texts: list[list[int]],
+        seed: int,
+        rows: Sequence[int],
+        counts: Sequence[int],
+        drafted: torch.Tensor,
+    ) -> Contexts:
+        """Places in one sequence, after ``counts`` of a row's drafted tokens."""
+        return Contexts(
+            texts,
+            np.full(len(texts), seed, np.uint64),
+            np.asarray(rows, np.int64),
+            np.asarray(counts, np.int64),
+            drafted,
+            self._vocab_size,
+            drafted.device,
+        )
 
 
 def _read(chosen: torch.Tensor) -> IntArray:

@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 
 from adaptive_spec.errors import PromptError
 from adaptive_spec.policy import DraftSignals
+from adaptive_spec.randomness import sequence_seed
 
 FinishReason: TypeAlias = Literal["eos", "stop", "length", "budget"]
 
@@ -19,12 +20,15 @@ class Request:
       prompt_ids: the prompt's tokens, at least one.
       max_new_tokens: most tokens to emit, >= 1.
       category: free label.
+      seed: of the sequence's noise where tokens are sampled, 0 to 2**64 - 1: the same seed and
+        prompt give the same noise. None: a seed made of the rule's and ``id``.
     """
 
     id: str
     prompt_ids: Sequence[int]
     max_new_tokens: int
     category: str = ""
+    seed: int | None = None
 
     def __post_init__(self) -> None:
         if len(self.prompt_ids) == 0:
@@ -33,6 +37,12 @@ class Request:
             raise PromptError(
                 f"request {self.id!r}: max_new_tokens = {self.max_new_tokens}; must be at least 1"
             )
+        if self.seed is not None and not 0 <= self.seed < 1 << 64:
+            raise PromptError(f"request {self.id!r}: seed = {self.seed}; must be 0 to 2**64 - 1")
+
+    def noise_seed(self, rule_seed: int) -> int:
+        """The seed of its noise, under a rule with this seed."""
+        return sequence_seed(rule_seed, self.id) if self.seed is None else self.seed
 
 
 @dataclass(frozen=True)
@@ -76,6 +86,8 @@ class Completion:
         context's end) or "budget" (its verifier passes were spent).
       cycles: every cycle, in order.
       prefill_ms: time of reading the prompt, verifier and drafter.
+      rule: spec of the verification rule; ``lossless``: whether outputs under it are distributed as
+        the verifier's own.
     """
 
     id: str
@@ -85,6 +97,8 @@ class Completion:
     finish_reason: FinishReason
     cycles: tuple[CycleRecord, ...]
     prefill_ms: float
+    rule: str = "greedy"
+    lossless: bool = True
 
     @property
     def decode_ms(self) -> float:

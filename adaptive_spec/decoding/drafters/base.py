@@ -8,6 +8,8 @@ from typing import TypeAlias
 import numpy as np
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
+from adaptive_spec.decoding.sampling import DraftDistributions
+from adaptive_spec.decoding.verification import Chooser
 from adaptive_spec.policy import DraftSignals
 from adaptive_spec.traces.records import Drafting
 
@@ -22,10 +24,12 @@ class Draft:
     Attributes:
       token_ids: ``[B]`` lists, each at most tau long.
       signals: ``[B, depth]``, NaN beyond a row's proposals; None where not asked for.
+      drawn_from: what proposals were drawn from, where the rule must know; None where no row drew.
     """
 
     token_ids: list[list[int]]
     signals: DraftSignals | None = None
+    drawn_from: DraftDistributions | None = None
 
     @property
     def num_tokens(self) -> IntArray:
@@ -67,6 +71,7 @@ class Drafter(abc.ABC):
         *,
         keep_drafting: KeepDrafting | None = None,
         want_signals: bool = False,
+        chooser: Chooser | None = None,
     ) -> Draft:
         """Proposes tokens to follow each text.
 
@@ -76,6 +81,8 @@ class Drafter(abc.ABC):
           tau: ``[B]`` most tokens to propose, >= 0; rows with 0 are left alone.
           keep_drafting: asked after 1, 2... tokens which rows draft on; None to draft tau tokens.
           want_signals: whether to return signals.
+          chooser: how rows choose tokens from logits, for drafters that have some; None for the
+            argmax.
 
         Raises:
           NumericsError: logits that are not numbers.

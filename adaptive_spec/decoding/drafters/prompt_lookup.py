@@ -18,6 +18,7 @@ from adaptive_spec.decoding.drafters.base import (
     empty_signals,
     first_columns,
 )
+from adaptive_spec.decoding.verification import Chooser
 from adaptive_spec.errors import DrafterSpecError
 from adaptive_spec.policy import DraftSignals
 
@@ -141,6 +142,7 @@ class PromptLookupDrafter(Drafter):
         *,
         keep_drafting: KeepDrafting | None = None,
         want_signals: bool = False,
+        chooser: Chooser | None = None,
     ) -> Draft:
         depth = int(tau.max(initial=0))
         drafted: list[list[int]] = [[] for _ in rows]

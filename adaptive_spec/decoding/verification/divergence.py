@@ -1,70 +1,15 @@
-"""Verification: which drafted tokens the verifier would have written itself.
-
-Greedy match: drafted tokens are accepted while they equal the verifier's argmax, and its argmax
-after the last accepted one is emitted too (Stern et al. 2018; Leviathan et al. 2023 at
-temperature 0).
-"""
+"""Where two outputs of one prompt part, and whether rounding explains it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
-from adaptive_spec._arrays import IntArray
 from adaptive_spec.decoding import transfer
-from adaptive_spec.errors import NumericsError
 
 # Margins between logits that rounding can turn over; logits are of the order of ten.
 _TIE_TOLERANCE = {torch.float32: 1e-3, torch.float16: 0.1, torch.bfloat16: 0.5}
-
-
-def greedy_tokens(logits: torch.Tensor) -> torch.Tensor:
-    """Argmax over the last axis, -1 where the largest logit is not a finite number."""
-    tokens = logits.argmax(-1, keepdim=True)
-    # argmax takes a NaN for the largest, so looking at the winner is enough.
-    finite = logits.gather(-1, tokens).isfinite()
-    return torch.where(finite, tokens, -1).squeeze(-1)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a pass showed.
-
-    Attributes:
-      num_accepted_tokens: ``[B]`` drafted tokens that the verifier would have written.
-      token_ids: for each row, the accepted tokens and the verifier's next one.
-    """
-
-    num_accepted_tokens: IntArray
-    token_ids: list[list[int]]
-
-
-def greedy_match(logits: torch.Tensor, drafts: Sequence[Sequence[int]]) -> Verdict:
-    """Compares drafts with the verifier's own choices; one read from the device.
-
-    Args:
-      logits: ``[B, width, V]``; entry i follows the last verified token and i drafted ones.
-      drafts: ``[B]`` drafted tokens, each fewer than ``width``.
-
-    Raises:
-      NumericsError: logits that are not numbers.
-    """
-    own = transfer.to_host(greedy_tokens(logits))  # [B, width]
-    num_drafted = np.array([len(draft) for draft in drafts], np.int64)
-    column = np.arange(own.shape[1])
-    if (own[column <= num_drafted[:, None]] < 0).any():
-        raise NumericsError(
-            "the verifier's logits are not finite; a lower-precision dtype may have overflowed: "
-            "load the model in float32 or bfloat16"
-        )
-    proposed = np.full(own.shape, -1, np.int64)
-    for i, draft in enumerate(drafts):
-        proposed[i, : len(draft)] = draft
-    accepted = np.logical_and.accumulate(proposed == own, axis=1).sum(axis=1)
-    tokens = [row[: n + 1].tolist() for row, n in zip(own, accepted, strict=True)]
-    return Verdict(accepted.astype(np.int64), tokens)
 
 
 @dataclass(frozen=True)
