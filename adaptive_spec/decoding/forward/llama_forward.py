@@ -115,7 +115,7 @@ class _Layer:
         if self._head_norms is not None:
             queries, keys = rotated.split([kv_heads * self._groups, kv_heads], dim=2)
             rotated = torch.cat([self._head_norms[0](queries), self._head_norms[1](keys)], dim=2)
-        rotated = rotated * cos + rotated.roll(self._size // 2, -1) * sin
+        rotated = torch.addcmul(rotated * cos, rotated.roll(self._size // 2, -1), sin)
         queries, keys = rotated.split([kv_heads * self._groups, kv_heads], dim=2)
         keys, values = cache.update(keys.transpose(1, 2), values.transpose(1, 2), index)
         mixed = _attend(queries, keys, values, mask, self._scale)
