@@ -181,5 +181,7 @@ def finished(
 
 
 def _layer_weights(model: Any) -> int:
+    from adaptive_spec.decoding.forward import num_weights
+
     embedding = model.get_input_embeddings().weight.numel()
-    return int(max(sum(p.numel() for p in model.base_model.parameters()) - embedding, 1))
+    return int(max(num_weights(model.base_model) - embedding, 1))

@@ -11,6 +11,7 @@ from adaptive_spec.decoding.drafters.base import Drafter
 from adaptive_spec.decoding.drafters.draft_model import DraftModelDrafter
 from adaptive_spec.decoding.drafters.early_exit import early_exit_drafter, early_exit_model
 from adaptive_spec.decoding.drafters.prompt_lookup import PromptLookupDrafter
+from adaptive_spec.decoding.forward.prepare import prepare
 from adaptive_spec.decoding.pretrained import (
     load_model,
     load_tokenizer,
@@ -144,7 +145,7 @@ def load_verifier(
     """
     parse_target(dtype, device)  # before a conversion
     path = str(builtin_model_dir()) if name == BUILTIN else name
-    model = load_model(path, name, dtype, device)
+    model = prepare(load_model(path, name, dtype, device))
     ModelRunner.check(model)
     tokenizer = load_tokenizer(path)
     if tokenizer is None:
@@ -205,7 +206,7 @@ def parse_drafter(spec: str) -> LookupSpec | EarlyExitSpec | str | None:
 
 def _model_drafter(name: str, verifier: Verifier) -> MakeDrafter:
     dtype = str(verifier.model.dtype).removeprefix("torch.")
-    model = load_model(name, name, dtype, str(verifier.model.device))
+    model = prepare(load_model(name, name, dtype, str(verifier.model.device)))
     shared = _require_shared_vocabulary(name, model, load_tokenizer(name), verifier)
     ModelRunner.check(model)
     return lambda slots: DraftModelDrafter(ModelRunner(model, slots=slots), name, vocab_size=shared)

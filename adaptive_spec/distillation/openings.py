@@ -65,7 +65,7 @@ TASKS: tuple[tuple[str, bool, int], ...] = (
     ("{passage}\n\n", True, 4),
     ("Read the passage and answer the question.\n\nPassage: {passage}\n\nQuestion:", True, 6),
     (
-        "Use both documents to answer.\n\nDocument 1: {passage}\n\nDocument 2: {other}\n\nQuestion:",
+        "Use both documents.\n\nDocument 1: {passage}\n\nDocument 2: {other}\n\nQuestion:",
         True,
         6,
     ),
