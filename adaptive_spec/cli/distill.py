@@ -83,7 +83,7 @@ def distill(
     """
     if not learning_rate > 0:
         raise ConfigError(f"--learning-rate {learning_rate}: it must be above 0")
-    pair = Pair.load(verifier, "none", dtype, device)
+    pair = Pair.load(verifier, "none", dtype, device, prepared=False)
     from adaptive_spec.distillation.distill import Distillation, distill
     from adaptive_spec.distillation.training import Training
     from adaptive_spec.distillation.writing import Writing

@@ -77,8 +77,13 @@ class Pair:
     make_drafter: "MakeDrafter"
 
     @staticmethod
-    def load(verifier: str, drafter: str, dtype: str, device: str | None) -> "Pair":
-        """Loads both models; the built-in one is converted at its first use."""
+    def load(
+        verifier: str, drafter: str, dtype: str, device: str | None, *, prepared: bool = True
+    ) -> "Pair":
+        """Loads both models; the built-in one is converted at its first use.
+
+        Arguments are those of ``load_verifier`` and ``load_drafter``.
+        """
         quiet_libraries()
         from adaptive_spec.decoding.builtin import BUILTIN, builtin_model_dir
         from adaptive_spec.decoding.models import load_drafter, load_verifier, parse_drafter
@@ -94,7 +99,7 @@ class Pair:
                 )
             )
         with status(f"loading {verifier}"):
-            target = load_verifier(verifier, dtype=dtype, device=device)
+            target = load_verifier(verifier, dtype=dtype, device=device, prepared=prepared)
             return Pair(target, load_drafter(drafter, target))
 
     def requests(

@@ -130,7 +130,11 @@ class Verifier:
 
 
 def load_verifier(
-    name: str = BUILTIN, *, dtype: str = "float32", device: str | None = None
+    name: str = BUILTIN,
+    *,
+    dtype: str = "float32",
+    device: str | None = None,
+    prepared: bool = True,
 ) -> Verifier:
     """Loads a verifier and its tokenizer.
 
@@ -138,6 +142,8 @@ def load_verifier(
       name: "builtin", a local folder, or an id on the Hugging Face hub.
       dtype: float32, bfloat16 or float16. Outputs are exactly those of plain decoding in float32.
       device: torch device; None for the first CUDA device if there is one, else the CPU.
+      prepared: whether its weights are rearranged for decoding (see ``forward.prepare``), or stay
+        as transformers loads them.
 
     Raises:
       ConfigError: unknown dtype or device.
@@ -145,7 +151,9 @@ def load_verifier(
     """
     parse_target(dtype, device)  # before a conversion
     path = str(builtin_model_dir()) if name == BUILTIN else name
-    model = prepare(load_model(path, name, dtype, device))
+    model = load_model(path, name, dtype, device)
+    if prepared:
+        prepare(model)
     ModelRunner.check(model)
     tokenizer = load_tokenizer(path)
     if tokenizer is None:

@@ -11,7 +11,7 @@ usually, a model card.
 import copy
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,14 +86,16 @@ def own_weights(draft: TrimmedDraft) -> dict[str, torch.nn.Parameter]:
     }
 
 
-def save_draft(folder: Path, draft: TrimmedDraft, verifier: Any, **notes: Any) -> None:
+def save_draft(
+    folder: Path, draft: TrimmedDraft, verifier: Any, notes: Mapping[str, Any] | None = None
+) -> None:
     """Writes a draft's own weights, in bfloat16, and what it was made for.
 
     Args:
       folder: made if it is not there.
       draft: the draft.
       verifier: the model that it drafts for.
-      notes: anything else worth keeping in ``draft.json``.
+      notes: plain values worth keeping in ``draft.json``.
     """
     from safetensors.torch import save_file
 
@@ -108,7 +110,7 @@ def save_draft(folder: Path, draft: TrimmedDraft, verifier: Any, **notes: Any) -
         "format": _FORMAT,
         "num_layers": draft.model.config.num_hidden_layers,
         "verifier_fingerprint": fingerprint(verifier),
-        **notes,
+        **(notes or {}),
     }
     with atomic_write(folder / SETTINGS) as temporary:
         temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")

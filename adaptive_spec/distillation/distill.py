@@ -4,6 +4,7 @@ The folder holds the draft once it is done; ``work/`` in it holds what the stage
 may then be deleted.
 """
 
+import copy
 import dataclasses
 import json
 import zlib
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 
 from adaptive_spec._files import atomic_write
+from adaptive_spec.decoding.forward import prepare
 from adaptive_spec.decoding.models import Verifier
 from adaptive_spec.decoding.trimmed_draft import TrimmedDraft, new_draft, own_weights, save_draft
 from adaptive_spec.distillation.card import model_card
@@ -82,7 +84,8 @@ def distill(
     """Makes a draft for a verifier; goes on where an interrupted run of the same settings stopped.
 
     Args:
-      verifier: in bfloat16 or float32; its own answers are what the draft learns from.
+      verifier: in bfloat16 or float32, loaded with ``prepared=False``, for its layers are where
+        the draft starts; its own answers are what the draft learns from.
       folder: where the draft goes.
       settings: how it is made.
       prompts: token ids of prompts to answer, chat template included; where none are given, the
@@ -122,10 +125,12 @@ def distill(
         folder,
         draft,
         verifier.model,
-        verifier=verifier.name,
-        layers=layers,
-        settings=_plain(settings),
-        agreement=dataclasses.asdict(result),
+        {
+            "verifier": verifier.name,
+            "layers": layers,
+            "settings": _plain(settings),
+            "agreement": dataclasses.asdict(result),
+        },
     )
     card = model_card(
         verifier.name,
@@ -201,6 +206,7 @@ def _write(
     on_progress: OnProgress,
 ) -> None:
     """Writes parts until there are answers enough."""
+    writer: Verifier | None = None
     written: list[Text] = []
     done = number = 0
     while done < settings.answer_tokens:
@@ -208,8 +214,9 @@ def _write(
         if path.is_file():
             part = load_texts(path)
         else:
+            writer = writer or _for_writing(verifier)
             part = write_part(
-                verifier,
+                writer,
                 settings.writing,
                 number,
                 prompts,
@@ -225,6 +232,13 @@ def _write(
         written.extend(part)
         done, number = done + _answer_tokens(part), number + 1
         on_progress("writing", min(done, settings.answer_tokens), settings.answer_tokens, "")
+
+
+def _for_writing(verifier: Verifier) -> Verifier:
+    """The verifier as it decodes fastest; on a CPU that takes a second copy for a while."""
+    if verifier.model.device.type != "cpu":
+        return verifier
+    return dataclasses.replace(verifier, model=prepare(copy.deepcopy(verifier.model)))
 
 
 def _read(parts: Sequence[Path], model: Any, on_progress: OnProgress) -> None:

@@ -6,13 +6,23 @@ from typing import Any
 
 import numpy as np
 
+from adaptive_spec.controller import Controller
+from adaptive_spec.costs import ConstantCosts
+from adaptive_spec.decoding.engine import DecodingEngine
 from adaptive_spec.decoding.models import Verifier
+from adaptive_spec.decoding.requests import Finished, Request
+from adaptive_spec.decoding.runner import ModelRunner
+from adaptive_spec.decoding.sampling import SamplingParameters
+from adaptive_spec.decoding.stopping import StopRules
+from adaptive_spec.decoding.verification import GREEDY, CoupledNoise, VerificationRule
 from adaptive_spec.distillation.openings import OPENINGS, TASKS
 from adaptive_spec.distillation.texts import Text
 from adaptive_spec.errors import ConfigError
+from adaptive_spec.registry import make_policy
 
 _MARK = "\u241f"  # stands for the user's message while the chat template is taken apart
 _LEAST_PROMPT, _LEAST_ANSWER = 5, 4  # tokens; less is no text to learn from
+_PROMPT_TOP_K, _PROMPT_TOP_P = 400, 0.95
 
 
 @dataclass(frozen=True)
@@ -27,7 +37,8 @@ class Writing:
       max_new_tokens: most tokens of an answer.
       task_share: share of made-up prompts that are tasks on passages written before, 0 to 1.
       sampled_share: share of answers that are sampled, 0 to 1; the others are greedy.
-      temperature: of sampled answers, > 0. Prompts are made up at temperature 1 and top-p 0.95.
+      temperature: of sampled answers, > 0. Prompts are made up at temperature 1, top-k 400 and
+        top-p 0.95.
       seed: of everything drawn.
     """
 
@@ -88,8 +99,10 @@ def write_part(
     done = 0
     for is_sampled in (False, True):
         rows = np.flatnonzero(sampled == is_sampled).tolist()
-        temperature = settings.temperature if is_sampled else 0.0
         seed = int(generator.integers(1 << 31))
+        rule: VerificationRule = GREEDY
+        if is_sampled:
+            rule = CoupledNoise(SamplingParameters(temperature=settings.temperature), seed)
 
         def count(tokens: int, before: int = done) -> None:
             on_tokens(before + tokens)
@@ -99,7 +112,7 @@ def write_part(
             settings.batch_size,
             [chosen[row] for row in rows],
             settings.max_new_tokens,
-            sampling_rule(temperature, 1.0, seed),
+            rule,
             count,
         )
         done += sum(len(answer) for answer, _ in answers)
@@ -127,7 +140,8 @@ def _made_up(
         ids = verifier.tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
         begun.append((before + list(ids), goes_on))
     to_go_on = [ids for ids, goes_on in begun if goes_on]
-    rule = sampling_rule(1.0, 0.95, int(generator.integers(1 << 31)))
+    sampling = SamplingParameters(top_k=_PROMPT_TOP_K, top_p=_PROMPT_TOP_P)
+    rule = CoupledNoise(sampling, int(generator.integers(1 << 31)))
     limit = settings.prompt_tokens
     rest = iter(_completed(verifier, settings.batch_size, to_go_on, limit, rule))
     prompts = []
@@ -194,17 +208,34 @@ def template_around(verifier: Verifier) -> tuple[list[int], list[int]]:
     return ids
 
 
-def sampling_rule(temperature: float, top_p: float, seed: int) -> Any:
-    raise NotImplementedError
-
-
 def _completed(
     verifier: Verifier,
     batch_size: int,
     prompts: Sequence[list[int]],
     max_new_tokens: int,
-    rule: Any,
+    rule: VerificationRule,
     on_tokens: Callable[[int], None] = lambda tokens: None,
 ) -> list[tuple[list[int], bool]]:
     """For each prompt what the verifier writes, and whether it ended by itself."""
-    raise NotImplementedError
+    slots = min(batch_size, len(prompts))
+    if slots == 0:
+        return []
+    longest = max(map(len, prompts)) + max_new_tokens
+    engine = DecodingEngine(
+        ModelRunner(verifier.model, slots=slots, capacity_tokens=longest),
+        None,
+        Controller(make_policy("fixed:tau=0"), costs=ConstantCosts()),
+        StopRules(verifier.eos_token_ids),
+        rule=rule,
+        batch_size=slots,
+    )
+    requests = [Request(str(i), ids, max_new_tokens) for i, ids in enumerate(prompts)]
+    done: dict[str, tuple[list[int], bool]] = {}
+    tokens = 0
+    for event in engine.run(requests):
+        if isinstance(event, Finished):
+            found = event.completion
+            done[found.id] = list(found.token_ids), found.finish_reason == "eos"
+            tokens += len(found.token_ids)
+            on_tokens(tokens)
+    return [done[request.id] for request in requests]

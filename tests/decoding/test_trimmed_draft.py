@@ -30,7 +30,7 @@ def test_a_draft_comes_back_as_it_was(make: Any, tmp_path: Path) -> None:
     with torch.no_grad():
         for value in own_weights(draft).values():
             value.copy_(value.bfloat16())  # what the file can hold
-    save_draft(tmp_path, draft, verifier, note="mine")
+    save_draft(tmp_path, draft, verifier, {"note": "mine"})
     back = load_draft(tmp_path, verifier)
     ids = torch.tensor([[5, 6, 7, 8]])
     with torch.inference_mode():
