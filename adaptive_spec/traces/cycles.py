@@ -112,10 +112,13 @@ class Finished(Protocol):
     def cycles(self) -> Sequence[Cycle]: ...
 
 
-def write_cycles(completions: Iterable[Finished], path: str | Path) -> None:
+def write_cycles(
+    completions: Iterable[Finished], path: str | Path, *, rule: str = "unknown"
+) -> None:
     """Writes the cycles of finished requests, in order, as one file, whole or not at all.
 
-    Signals are kept as float32.
+    Signals are kept as float32. ``rule``, the label of the verification rule, goes into the file's
+    metadata.
 
     Raises:
       TraceError: the file cannot be written, or a value does not fit its column.
@@ -127,7 +130,7 @@ def write_cycles(completions: Iterable[Finished], path: str | Path) -> None:
         for index, cycle in enumerate(request.cycles)
     ]
     groups = (_columns(rows[i : i + _GROUP_ROWS]) for i in range(0, len(rows), _GROUP_ROWS))
-    write_columns(path, _FORMAT, _types(), {}, groups)
+    write_columns(path, _FORMAT, _types(), {"rule": rule}, groups)
 
 
 def read_cycles(path: str | Path) -> tuple[LoggedCycle, ...]:

@@ -33,6 +33,7 @@ class TraceInfo:
       chat_template: whether the prompts went through the tokenizer's chat template.
       max_new_tokens: limit asked for when recording; 0 where not known.
       signal_depth: tokens of a draft whose signals are kept; 0 for none.
+      rule: the verification rule, its sampling parameters and its seed.
     """
 
     verifier: str
@@ -43,6 +44,7 @@ class TraceInfo:
     chat_template: bool = True
     max_new_tokens: int = 0
     signal_depth: int = 0
+    rule: str = "unknown"
 
 
 class SignalTrace(NamedTuple):

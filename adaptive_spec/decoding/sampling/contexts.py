@@ -46,10 +46,9 @@ class Contexts:
         been seen before, and been dropped, and whoever chose tau by what it saw must not know the
         next draw.
         """
-        parts = [self._starts + self.counts, np.int64(purpose)]
-        if purpose is Purpose.DRAFT:
-            parts.append(self._starts)
-        return keyed(self.seeds[self.rows], *parts)
+        began = (self._starts,) if purpose is Purpose.DRAFT else ()
+        positions = self._starts + self.counts
+        return keyed(self.seeds[self.rows], positions, int(purpose), *began)
 
     def keys(self, purpose: Purpose) -> torch.Tensor:
         """``host_keys`` on the device."""

@@ -113,7 +113,7 @@ class SamplingParameters:
 
     @functools.cached_property
     def _warpers(self) -> list[Any]:
-        made = []
+        made: list[Any] = []
         if self.temperature != 1:
             made.append(transformers.TemperatureLogitsWarper(float(self.temperature)))
         if self.top_k:

@@ -94,6 +94,11 @@ class VerificationRule(abc.ABC):
         parts = ",".join(filter(None, (self.sampling.fields, *self._own_fields(), seed)))
         return f"{self.name}:{parts}" if parts else self.name
 
+    @property
+    def label(self) -> str:
+        """``spec``, said to be lossy where it is."""
+        return self.spec if self.lossless else f"{self.spec} (lossy)"
+
     def _own_fields(self) -> tuple[str, ...]:
         return ()
 

@@ -8,6 +8,7 @@ one whatever was drafted. Acceptance is a little lower than that of rejection sa
 """
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 
@@ -33,6 +34,7 @@ class CoupledNoise(VerificationRule):
 
     name = "coupled"
     tau_invariant = True
+    purpose: ClassVar[Purpose] = Purpose.COUPLED
     sampling: SamplingParameters = field(default_factory=SamplingParameters)
     seed: int = 0
 
@@ -40,7 +42,7 @@ class CoupledNoise(VerificationRule):
         self, logits: torch.Tensor, contexts: Contexts, token_ids: torch.Tensor | None = None
     ) -> Choice:
         distribution = self.sampling.distribution(logits, contexts, token_ids)
-        return Choice(distribution.draw(contexts.keys(Purpose.COUPLED)))
+        return Choice(distribution.draw(contexts.keys(self.purpose)))
 
     def verify(self, logits: torch.Tensor, block: Block) -> Verdict:
         own = self.choose(logits.flatten(0, 1), block.contexts(logits)).token_ids
