@@ -11,7 +11,7 @@ from adaptive_spec.decoding.drafters.base import Drafter
 from adaptive_spec.decoding.drafters.draft_model import DraftModelDrafter
 from adaptive_spec.decoding.drafters.early_exit import early_exit_drafter, early_exit_model
 from adaptive_spec.decoding.drafters.prompt_lookup import PromptLookupDrafter
-from adaptive_spec.decoding.forward.prepare import prepare
+from adaptive_spec.decoding.forward.packing import prepare
 from adaptive_spec.decoding.pretrained import (
     load_model,
     load_tokenizer,

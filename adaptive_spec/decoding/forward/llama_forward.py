@@ -48,6 +48,7 @@ class LlamaForward(Forward):
             and head is model.lm_head
             and _children(base) == {"embed_tokens", "layers", "norm", "rotary_emb"}
             and isinstance(base.embed_tokens, nn.Embedding)
+            and hasattr(base.norm, "variance_epsilon")
             and all(map(_is_layer, base.layers))
         )
         if not known or len({weight.device for weight in model.parameters()}) != 1:
