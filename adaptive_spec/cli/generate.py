@@ -138,7 +138,22 @@ def _totals(completions: "list[Completion]") -> str:
     return (
         f"\n{tokens} tokens in {cycles} verifier passes ({tokens / cycles:.2f} per pass), "
         f"{accepted} of {drafted} drafted tokens accepted, {tokens / seconds:.1f} tokens/s"
+        f"{_shares(completions)}"
     )
+
+
+def _shares(completions: "list[Completion]") -> str:
+    """Who drafted how much, where several did."""
+    shares = [drafter for completion in completions for drafter in completion.drafters]
+    names = list(dict.fromkeys(share.name for share in shares))
+    if len(names) < 2:
+        return ""
+    parts = (
+        f"{name} {sum(share.num_accepted_tokens for share in shares if share.name == name)} of "
+        f"{sum(share.num_draft_tokens for share in shares if share.name == name)}"
+        for name in names
+    )
+    return f"\naccepted by drafter: {', '.join(parts)}"
 
 
 def _as_dict(verifier: "Verifier", completion: "Completion") -> dict[str, Any]:
@@ -152,6 +167,7 @@ def _as_dict(verifier: "Verifier", completion: "Completion") -> dict[str, Any]:
         "passes": len(completion.cycles),
         "num_draft_tokens": completion.num_draft_tokens,
         "num_accepted_tokens": completion.num_accepted_tokens,
+        "drafters": [drafter._asdict() for drafter in completion.drafters],
         "prefill_ms": rounded(completion.prefill_ms),
         "decode_ms": rounded(completion.decode_ms),
     }

@@ -19,8 +19,10 @@ from adaptive_spec.costs import ConstantCosts, CostModel
 from adaptive_spec.errors import PromptError
 from adaptive_spec.policy import Policy
 from adaptive_spec.prompts import Prompt, demo_prompts, read_prompts
+from adaptive_spec.traces.synthetic import NAME as SYNTHETIC
 
 if TYPE_CHECKING:
+    from adaptive_spec.decoding.drafters import Drafter
     from adaptive_spec.decoding.engine import DecodingEngine
     from adaptive_spec.decoding.models import MakeDrafter, Verifier
     from adaptive_spec.decoding.requests import Request
@@ -117,11 +119,20 @@ class Pair:
     def guessed_costs(self) -> ConstantCosts:
         """Costs for a first run: drafting in proportion to the layers' weights, verifying flat."""
         drafter = self.make_drafter(1)
+        if drafter is None:
+            return ConstantCosts(draft=0.0, verify=0.05)
+        guesses = [self._guessed_draft(component) for component in drafter.components]
+        named = tuple(zip(drafter.names, guesses, strict=True)) if len(guesses) > 1 else ()
+        return ConstantCosts(draft=guesses[-1], verify=0.05, drafts=named)
+
+    def _guessed_draft(self, drafter: "Drafter") -> float:
+        """Time of a draft step over that of a plain pass."""
+        if drafter.spec.startswith(SYNTHETIC):
+            return ConstantCosts().draft  # stands for a draft model, though it runs the verifier
         runner = getattr(drafter, "runner", None)
         if runner is None:
-            return ConstantCosts(draft=0.0, verify=0.05)
-        share = _layer_weights(runner.model) / _layer_weights(self.verifier.model)
-        return ConstantCosts(draft=round(share, 3), verify=0.05)
+            return 0.0
+        return round(_layer_weights(runner.model) / _layer_weights(self.verifier.model), 3)
 
     def costs(self, given: CostModel | None) -> CostModel:
         """The costs given, or a guess, said to be one; in milliseconds of this machine.
@@ -157,12 +168,18 @@ class Pair:
         from adaptive_spec.decoding.runner import ModelRunner
         from adaptive_spec.decoding.stopping import StopRules
 
+        drafter = self.make_drafter(batch_size) if drafting else None
         controller = Controller(
-            policy, costs=costs, max_draft_tokens=max_draft_tokens, budget=budget, seed=seed
+            policy,
+            costs=costs,
+            max_draft_tokens=max_draft_tokens,
+            budget=budget,
+            seed=seed,
+            drafters=drafter.names if drafter else ("none",),
         )
         return DecodingEngine(
             ModelRunner(self.verifier.model, slots=batch_size),
-            self.make_drafter(batch_size) if drafting else None,
+            drafter,
             controller,
             StopRules(self.verifier.eos_token_ids, stop_strings, self.verifier.tokenizer),
             batch_size=batch_size,

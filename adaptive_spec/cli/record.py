@@ -13,7 +13,7 @@ from adaptive_spec.cli.output import note, progress
 from adaptive_spec.costs import ConstantCosts
 from adaptive_spec.errors import DrafterSpecError
 from adaptive_spec.registry import make_policy
-from adaptive_spec.traces import SequenceTrace, TraceInfo, TraceWriter
+from adaptive_spec.traces import Component, SequenceTrace, TraceInfo, TraceWriter
 
 if TYPE_CHECKING:
     from adaptive_spec.decoding.recorder import Recorder
@@ -110,6 +110,7 @@ def recording(
 
     drafter = pair.make_drafter(1)
     assert drafter is not None
+    parts = drafter.components if len(drafter.components) > 1 else ()
     context = ModelRunner(pair.verifier.model).context_limit
     recorder = Recorder(drafter, context, signal_depth=signal_depth)
     info = TraceInfo(
@@ -120,5 +121,6 @@ def recording(
         chat_template=chat_template,
         max_new_tokens=max_new_tokens,
         signal_depth=signal_depth,
+        components=tuple(Component(part.spec, part.drafting) for part in parts),
     )
     return recorder, info

@@ -5,10 +5,13 @@ Needs the extra ``adaptive-spec[hf]`` (torch and transformers). One cycle is
 """
 
 from adaptive_spec.decoding.drafters import (
+    ComposedDrafter,
     Draft,
     Drafter,
     DraftModelDrafter,
+    KnownOutputs,
     PromptLookupDrafter,
+    SyntheticDrafter,
     early_exit_drafter,
     early_exit_model,
 )
@@ -29,6 +32,7 @@ from adaptive_spec.decoding.verification import Divergence, explain_divergence
 
 __all__ = [
     "Completion",
+    "ComposedDrafter",
     "CycleRecord",
     "DecodingEngine",
     "Divergence",
@@ -39,10 +43,12 @@ __all__ = [
     "FinishReason",
     "Finished",
     "KVCache",
+    "KnownOutputs",
     "ModelRunner",
     "PromptLookupDrafter",
     "Request",
     "StopRules",
+    "SyntheticDrafter",
     "TokensEmitted",
     "early_exit_drafter",
     "early_exit_model",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from adaptive_spec._arrays import IntArray
+from adaptive_spec._arrays import BoolArray, IntArray
 from adaptive_spec.controller import Controller, Plan
 from adaptive_spec.decoding.drafters.base import Draft, Drafter, empty_signals
 from adaptive_spec.decoding.requests import (
@@ -99,7 +99,8 @@ class DecodingEngine:
         Args:
           verifier: the target model, with at least ``batch_size`` slots.
           drafter: proposes tokens, with as many rows; None to decode plainly.
-          controller: drives the policy; no rows of it may be in use.
+          controller: drives the policy; no rows of it may be in use. It has as many drafters as
+            ``drafter`` has names.
           stop_rules: what ends a sequence besides its length.
           rule: which drafted tokens stand and what follows them: greedy decoding, or sampling.
           batch_size: most sequences at a time, >= 1.
@@ -109,8 +110,14 @@ class DecodingEngine:
           on_tokens: called with tokens as soon as they are verified.
 
         Raises:
-          ConfigError: a batch size that is not positive, or larger than the verifier's slots.
+          ConfigError: a batch size that is not positive, or larger than the verifier's slots; or a
+            controller for another number of drafters.
         """
+        if drafter is not None and len(drafter.names) != len(controller.drafters):
+            raise ConfigError(
+                f"the controller knows {len(controller.drafters)} drafters, {drafter.spec} has "
+                f"{len(drafter.names)}; create it with drafters=drafter.names"
+            )
         if not 1 <= batch_size <= verifier.slots:
             raise ConfigError(
                 f"batch_size = {batch_size}; the verifier has {verifier.slots} slots, so that "
@@ -181,7 +188,7 @@ class DecodingEngine:
         """One cycle of everything that runs: plan, draft, verify, emit, learn, release."""
         rows = self.controller.running
         sequences = [self._running[row] for row in rows.tolist()]
-        plan = self.controller.decide(rows)
+        plan = self.controller.decide(rows, self._available(rows, sequences))
         began = time.perf_counter()
         draft = self._draft(plan, sequences)
         drafted = time.perf_counter()
@@ -211,10 +218,17 @@ class DecodingEngine:
                 self.verifier.truncate([int(rows[i])], [len(sequence.text) - 1])
         return events
 
+    def _available(self, rows: IntArray, sequences: list[_Sequence]) -> BoolArray | None:
+        if self.drafter is None:
+            return None
+        texts = [sequence.text for sequence in sequences]
+        return self.drafter.available(rows.tolist(), texts)
+
     def _draft(self, plan: Plan, sequences: list[_Sequence]) -> Draft:
         if self.drafter is None or not plan.tau.any():
             return Draft.none(len(sequences))
-        return self.drafter.propose(
+        return self.drafter.propose_by(
+            plan.drafter,
             plan.rows.tolist(),
             [sequence.text for sequence in sequences],
             plan.tau,
@@ -292,6 +306,7 @@ class DecodingEngine:
             verify_ms=times_ms[1],
             context_tokens=int(plan.cycle.prompt_tokens[i]) + position,
             batch_size=plan.rows.size,
+            drafter=self.drafter.names[plan.drafter[i]] if self.drafter and drafted else None,
         )
 
     def _admit(self, request: Request) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from adaptive_spec.errors import PromptError
 from adaptive_spec.policy import DraftSignals
@@ -60,6 +60,7 @@ class CycleRecord:
       draft_ms, verify_ms: measured times of the batch's cycle.
       context_tokens: prompt and output tokens before the cycle.
       batch_size: sequences that shared the pass.
+      drafter: name of who drafted; None where nothing was.
     """
 
     position: int
@@ -73,6 +74,16 @@ class CycleRecord:
     verify_ms: float
     context_tokens: int
     batch_size: int
+    drafter: str | None = None
+
+
+class DrafterShare(NamedTuple):
+    """What one drafter contributed: cycles that it drafted for, tokens drafted and accepted."""
+
+    name: str
+    cycles: int
+    num_draft_tokens: int
+    num_accepted_tokens: int
 
 
 @dataclass(frozen=True)
@@ -114,6 +125,21 @@ class Completion:
     def num_accepted_tokens(self) -> int:
         """Drafted tokens that were emitted."""
         return sum(cycle.num_accepted_tokens for cycle in self.cycles)
+
+    @property
+    def drafters(self) -> tuple[DrafterShare, ...]:
+        """What each drafter contributed that drafted at all, in the order of their first cycles."""
+        names = dict.fromkeys(cycle.drafter for cycle in self.cycles if cycle.drafter is not None)
+        own = ([c for c in self.cycles if c.drafter == name] for name in names)
+        return tuple(
+            DrafterShare(
+                name,
+                len(cycles),
+                sum(cycle.num_draft_tokens for cycle in cycles),
+                sum(cycle.num_accepted_tokens for cycle in cycles),
+            )
+            for name, cycles in zip(names, own, strict=True)
+        )
 
 
 @dataclass(frozen=True)

@@ -168,7 +168,7 @@ def _task(
     for _ in range(1 + template.count("{other}")):
         ids: list[int] = []
         while len(ids) < room // 2:
-            text = written[generator.integers(len(written))]
+            text = written[int(generator.integers(len(written)))]
             ids.extend(text.token_ids[text.answer_start :].tolist())
             if generator.random() < 0.6:
                 break

@@ -19,7 +19,8 @@ def test_states_are_those_of_a_pass_over_the_text_alone(
     tmp_path: Path, verifier: Any, texts: list[Text], monkeypatch: Any
 ) -> None:
     monkeypatch.setattr(module, "_TOKENS_AT_ONCE", 40)
-    path, seen = tmp_path / "states.npy", []
+    path = tmp_path / "states.npy"
+    seen: list[int] = []
     save_states(path, verifier, texts, seen.append)
     found = load_states(path)
     sizes = [text.token_ids.size for text in texts]
