@@ -167,9 +167,8 @@ class DecodingEngine:
         Raises:
           ConfigError: the controller's rows are in use by another run.
         """
-        wanted = [
-            dataclasses.replace(request) for request in requests
-        ]  # the same one may come twice
+        # Copies, so that a request given twice by mistake is told apart.
+        wanted = [dataclasses.replace(request) for request in requests]
         places = {id(request): i for i, request in enumerate(wanted)}
         first = {request.id: i for i, request in reversed([*enumerate(wanted)])}
         done: dict[int, Completion | Failed] = {}
@@ -187,7 +186,8 @@ class DecodingEngine:
 
         Args:
           requests: with distinct ids; read one at a time, each when there is a row for it. None
-            among them says that no more wait now, and to ask again after a cycle.
+            among them says that none waits now, and to ask again after a cycle; where nothing runs
+            either (``running_ids``), wait or stop rather than say so.
 
         Raises:
           ConfigError: the controller's rows are in use by another run (while iterating).

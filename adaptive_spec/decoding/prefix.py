@@ -36,7 +36,7 @@ def read_prompts(
         ready = []
         for i, row in enumerate(waiting):
             prompt = prompts[row]
-            source, shared = _longest(runner, held, prompt)
+            source, shared = _longest(runner, held, prompt, row)
             coming = max((common_prefix(prompts[r], prompt) for r in waiting[:i]), default=0)
             if coming >= shared + LEAST_SHARED_TOKENS:
                 continue
@@ -63,11 +63,11 @@ def common_prefix(text: Sequence[int], other: Sequence[int]) -> int:
 
 
 def _longest(
-    runner: ModelRunner, held: Mapping[int, Sequence[int]], prompt: Sequence[int]
+    runner: ModelRunner, held: Mapping[int, Sequence[int]], prompt: Sequence[int], own: int
 ) -> tuple[int, int]:
-    """The row that holds most of a prompt's beginning, and how many tokens that is."""
+    """The row that holds most of a prompt's beginning, ``own`` if others hold no more; how much."""
     shared = {
         row: min(common_prefix(text, prompt), runner.length(row)) for row, text in held.items()
     }
-    row = max(shared, key=lambda row: shared[row], default=-1)
+    row = max(shared, key=lambda row: (shared[row], row == own), default=own)
     return row, shared.get(row, 0)
