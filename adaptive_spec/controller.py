@@ -334,6 +334,11 @@ class Controller:
         self.state = updated
         return elapsed
 
+    def withdraw(self, plan: Plan) -> None:
+        """Takes back a plan that could not be carried out: its passes do not count."""
+        rows = plan.rows[self.is_current(plan)]
+        self._rows.change(rows, cycle_index=self._rows.at(rows).cycle_index - 1)
+
     def is_current(self, plan: Plan) -> BoolArray:
         """Which of the plan's rows still hold the sequence it was made for, ``[B]``."""
         current: BoolArray = self._rows.at(plan.rows).sequence_id == plan.cycle.sequence_id

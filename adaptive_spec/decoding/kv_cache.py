@@ -166,9 +166,15 @@ class KVCache(Cache):
         assert all(a < b for a, b in itertools.pairwise(rows)), "rows must ascend"
         span = self._span
         span.begin(rows, [self.lengths[row] for row in rows], max(widths))
-        if span.reach > span.capacity:
-            span.capacity = max(2 * span.capacity, _rounded(span.reach))
-        yield span.starts
+        capacity = span.capacity
+        if span.reach > capacity:
+            span.capacity = max(2 * capacity, _rounded(span.reach))
+        try:
+            yield span.starts
+        except BaseException:
+            # Where memory for more ran out, the next pass must not ask all layers for it again.
+            span.capacity = capacity
+            raise
         for row, width in zip(rows, widths, strict=True):
             self.lengths[row] += width
 
@@ -179,9 +185,17 @@ class KVCache(Cache):
             self.lengths[row] = length
 
     @torch.inference_mode()
-    def fork(self, source: int, rows: Sequence[int]) -> None:
-        """Copies a row's contents to other rows, which then continue on their own."""
-        length = self.lengths[source]
+    def fork(self, source: int, rows: Sequence[int], length: int | None = None) -> None:
+        """Copies a row's contents to other rows, which then continue on their own.
+
+        Args:
+          source: the row copied from.
+          rows: the rows that lose what they held.
+          length: tokens to copy, at most those that ``source`` holds; None for all.
+        """
+        if length is None:
+            length = self.lengths[source]
+        assert 0 <= length <= self.lengths[source], (source, length, self.lengths[source])
         for layer in self._layers:
             if layer.is_initialized:
                 for buffer in (layer.keys, layer.values):
@@ -191,11 +205,16 @@ class KVCache(Cache):
             self.lengths[row] = length
 
     @torch.inference_mode()
-    def clear(self) -> None:
-        """Empties all rows and forgets their contents, so that no NaN survives in leftovers."""
-        self.lengths = [0] * self.slots
+    def clear(self, rows: Sequence[int] | None = None) -> None:
+        """Empties rows (None: all) and forgets their contents: no NaN survives in leftovers."""
+        rows = range(self.slots) if rows is None else rows
         for layer in self._layers:
-            layer.reset()
+            if layer.is_initialized:
+                for buffer in (layer.keys, layer.values):
+                    assert buffer is not None
+                    buffer[list(rows)] = 0
+        for row in rows:
+            self.lengths[row] = 0
 
     def check_integrity(self) -> None:
         """Raises AssertionError unless lengths, shapes and contents agree (reads the device)."""
@@ -210,7 +229,6 @@ class KVCache(Cache):
                 assert buffer is not None
                 slots, _, held, _ = buffer.shape
                 assert slots == span.slots
-                assert held <= span.capacity
                 assert held >= max(self.lengths), (held, self.lengths)
                 for row, length in enumerate(self.lengths):
                     assert bool(buffer[row, :, :length].isfinite().all()), f"row {row} not finite"

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
-from adaptive_spec.errors import PromptError
+from adaptive_spec.errors import AdaptiveSpecError, PromptError
 from adaptive_spec.policy import DraftSignals
 from adaptive_spec.randomness import sequence_seed
 
-FinishReason: TypeAlias = Literal["eos", "stop", "length", "budget"]
+FinishReason: TypeAlias = Literal["eos", "stop", "length", "budget", "cancelled"]
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,12 @@ class Completion:
       id, category, prompt_tokens: of the request.
       token_ids: the output; a stop token is its last.
       finish_reason: "eos" (stop token), "stop" (stop string), "length" (``max_new_tokens`` or the
-        context's end) or "budget" (its verifier passes were spent).
+        context's end), "budget" (its verifier passes were spent) or "cancelled".
       cycles: every cycle, in order.
-      prefill_ms: time of reading the prompt, verifier and drafter.
+      prefill_ms: time of reading the prompt, verifier and drafter; prompts that were read together
+        have it in common.
+      reused_prefix_tokens: first tokens of the prompt that the verifier did not read, since another
+        sequence's text begins alike.
       rule: spec of the verification rule; ``lossless``: whether outputs under it are distributed as
         the verifier's own.
     """
@@ -110,6 +113,7 @@ class Completion:
     prefill_ms: float
     rule: str = "greedy"
     lossless: bool = True
+    reused_prefix_tokens: int = 0
 
     @property
     def decode_ms(self) -> float:
@@ -167,4 +171,19 @@ class Finished:
     completion: Completion
 
 
-Event: TypeAlias = TokensEmitted | Finished
+@dataclass(frozen=True)
+class Failed:
+    """A request could not be decoded, or not to its end; the others go on.
+
+    Attributes:
+      request: as it was given.
+      error: the reason, to be shown or raised.
+      token_ids: what was verified before.
+    """
+
+    request: Request
+    error: AdaptiveSpecError
+    token_ids: tuple[int, ...] = ()
+
+
+Event: TypeAlias = TokensEmitted | Finished | Failed

@@ -41,7 +41,7 @@ class ModelRunner:
           model: a transformers causal language model.
           slots: sequences held at a time, >= 1.
           capacity_tokens: tokens per row to make room for at first; grows when needed.
-          prefill_chunk_tokens: most prompt tokens of one pass, >= 1.
+          prefill_chunk_tokens: most prompt tokens of one pass, all rows together, >= 1.
 
         Raises:
           ModelLoadError: a kind of model that the core cannot drive. ``check`` also tries it out.
@@ -72,14 +72,30 @@ class ModelRunner:
         """Empties a row."""
         self.cache.truncate([row], [0])
 
-    @torch.inference_mode()
     def prefill(self, row: int, token_ids: Sequence[int]) -> None:
-        """Appends tokens to one row without computing logits, in chunks."""
-        for start in range(0, len(token_ids), self._chunk):
-            chunk = list(token_ids[start : start + self._chunk])
-            ids = to_device([chunk], self.device)
-            with self.cache.writing([row], [len(chunk)]) as starts:
-                self._forward.fill(Pass(ids, starts, [len(chunk)]), self.cache)
+        """Appends tokens to one row without computing logits; as ``prefill_rows``."""
+        self.prefill_rows([row], [token_ids])
+
+    @torch.inference_mode()
+    def prefill_rows(self, rows: Sequence[int], token_ids: Sequence[Sequence[int]]) -> None:
+        """Appends tokens to rows without computing logits: together, and in chunks.
+
+        Args:
+          rows: ``[b]`` distinct, ascending.
+          token_ids: ``[b]`` lists of any lengths, 0 among them. A pass takes at most
+            ``prefill_chunk_tokens`` tokens, padding included.
+        """
+        left = {row: list(own) for row, own in zip(rows, token_ids, strict=True) if len(own)}
+        while left:
+            together = list(left)[: self._chunk]
+            width = min(max(len(left[row]) for row in together), self._chunk // len(together))
+            chunks = [left[row][:width] for row in together]
+            widths = [len(own) for own in chunks]
+            with self.cache.writing(together, widths) as starts:
+                ids = to_device(_padded(chunks), self.device)
+                self._forward.fill(Pass(ids, starts, widths), self.cache)
+            left = {row: own[width:] if row in together else own for row, own in left.items()}
+            left = {row: own for row, own in left.items() if own}
 
     @torch.inference_mode()
     def append(
@@ -97,12 +113,10 @@ class ModelRunner:
           ``[b, 1, V]`` for the last tokens.
         """
         widths = [len(tokens) for tokens in token_ids]
-        width = max(widths)
-        padded = [[*tokens] + [0] * (width - len(tokens)) for tokens in token_ids]
         wanted = None
-        if last_only and width > 1:
+        if last_only and max(widths) > 1:
             wanted = to_device([[own - 1] for own in widths], self.device)
-        return self._logits(rows, to_device(padded, self.device), widths, wanted)
+        return self._logits(rows, to_device(_padded(token_ids), self.device), widths, wanted)
 
     @torch.inference_mode()
     def step(self, rows: Sequence[int], token_ids: torch.Tensor) -> torch.Tensor:
@@ -168,3 +182,9 @@ class ModelRunner:
         )
         worst = torch.maximum((ours - plain).abs().amax(), (again - plain[:2]).abs().amax())
         return float(worst / plain.abs().amax().clamp(min=1e-6))
+
+
+def _padded(token_ids: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Lists of one length, the longest's: ``[b, width]``."""
+    width = max(map(len, token_ids))
+    return [[*own] + [0] * (width - len(own)) for own in token_ids]

@@ -82,10 +82,21 @@ class Drafter(abc.ABC):
 
     @abc.abstractmethod
     def begin(self, row: int, prompt_ids: Sequence[int]) -> None:
-        """Prepares a free row for a sequence that begins with this prompt.
+        """Prepares a row for a sequence that begins with this prompt.
 
-        Only where there is room after the prompt.
+        Only where there is room after the prompt. What the row followed before is forgotten, be it
+        ended or not.
         """
+
+    def begin_rows(self, rows: Sequence[int], prompts: Sequence[Sequence[int]]) -> None:
+        """Prepares several rows; drafters that can, read their prompts together.
+
+        Args:
+          rows: ``[b]`` distinct, ascending.
+          prompts: ``[b]`` prompts, at least one token each.
+        """
+        for row, prompt_ids in zip(rows, prompts, strict=True):
+            self.begin(row, prompt_ids)
 
     def available(self, rows: Sequence[int], texts: Sequence[Sequence[int]]) -> BoolArray:
         """Which drafters would propose something to follow each text, ``[B, D]``.
@@ -147,7 +158,7 @@ class Drafter(abc.ABC):
 
     @abc.abstractmethod
     def end(self, row: int) -> None:
-        """Frees a row; harmless where it was never begun."""
+        """Frees a row, and forgets what it saw; harmless where it was never begun."""
 
 
 def empty_signals(batch_size: int, depth: int) -> DraftSignals:

@@ -5,6 +5,8 @@ same cycle; each drafter then drafts for its rows in one batch. A drafter that w
 some cycles needs no notice: all of them catch up with the verified text when they draft next.
 """
 
+import itertools
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -51,9 +53,16 @@ class ComposedDrafter(Drafter):
         return self._components
 
     def begin(self, row: int, prompt_ids: Sequence[int]) -> None:
+        self.begin_rows([row], [prompt_ids])
+
+    def begin_rows(self, rows: Sequence[int], prompts: Sequence[Sequence[int]]) -> None:
         for component in self.components:
-            if component.has_room(prompt_ids):
-                component.begin(row, prompt_ids)
+            fits = [component.has_room(prompt) for prompt in prompts]
+            for row in itertools.compress(rows, map(operator.not_, fits)):
+                component.end(row)
+            begun = list(itertools.compress(rows, fits))
+            if begun:
+                component.begin_rows(begun, list(itertools.compress(prompts, fits)))
 
     def end(self, row: int) -> None:
         for component in self.components:
