@@ -87,7 +87,10 @@ def run(
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     settings = {name: str(getattr(arguments, name)) for name in SETTINGS}
-    result = {"settings": settings, "measured": _earlier(arguments.json, settings)}
+    result: dict[str, Any] = {
+        "settings": settings,
+        "measured": _earlier(arguments.json, settings),
+    }
     contestants = Contestants(
         arguments.verifier,
         arguments.drafter,
