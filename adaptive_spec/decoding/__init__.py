@@ -16,6 +16,7 @@ from adaptive_spec.decoding.drafters import (
     early_exit_model,
 )
 from adaptive_spec.decoding.engine import DecodingEngine
+from adaptive_spec.decoding.forward import prepare
 from adaptive_spec.decoding.kv_cache import KVCache
 from adaptive_spec.decoding.requests import (
     Completion,
@@ -55,4 +56,5 @@ __all__ = [
     "early_exit_drafter",
     "early_exit_model",
     "explain_divergence",
+    "prepare",
 ]

@@ -112,17 +112,18 @@ class _Layer:
         b, width, _ = hidden.shape
         heads = self._qkv(self._before_attention(hidden)).view(b, width, -1, self._size)
         kv_heads = heads.shape[2] // (self._groups + 2)
-        rotated, values = heads.split([heads.shape[2] - kv_heads, kv_heads], dim=2)
+        rotated, values = heads.split_with_sizes([heads.shape[2] - kv_heads, kv_heads], dim=2)
         if self._head_norms is not None:
-            queries, keys = rotated.split([kv_heads * self._groups, kv_heads], dim=2)
+            queries, keys = rotated.split_with_sizes([kv_heads * self._groups, kv_heads], dim=2)
             rotated = torch.cat([self._head_norms[0](queries), self._head_norms[1](keys)], dim=2)
         rotated = torch.addcmul(rotated * cos, rotated.roll(self._size // 2, -1), sin)
-        queries, keys = rotated.split([kv_heads * self._groups, kv_heads], dim=2)
+        queries, keys = rotated.split_with_sizes([kv_heads * self._groups, kv_heads], dim=2)
         keys, values = cache.update(keys.transpose(1, 2), values.transpose(1, 2), index)
         mixed = _attend(queries, keys, values, mask, self._scale)
         hidden = hidden + self._out(mixed)
         gate, up = self._gate_up(self._before_mlp(hidden)).chunk(2, -1)
-        return hidden + self._down(self._activation(gate) * up)
+        result: torch.Tensor = hidden + self._down(self._activation(gate) * up)
+        return result
 
 
 def _attend(

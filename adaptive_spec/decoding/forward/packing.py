@@ -1,13 +1,10 @@
 """Rearranging a model's weights, once and in place, for passes over small blocks of tokens.
 
-On a CPU a plain pass is bound by reading weights, and the libraries' general kernels are not at
-their best for the 1 to 10 rows of speculative decoding. Measured per layer on two cores of a
-server CPU with bfloat16 matrix units (SmolLM2-135M):
-
-- bfloat16: packing saves a fifth to a third of the time, merging projections another tenth.
-- float32: packing costs a few percent for 1 token, and saves 30 to 40 % for 4 to 8, where the
-  matrix is large; for small ones it does not pay. Blocks of 2 to 9 tokens are what a speculative
-  cycle verifies, hence the threshold below.
+On a CPU a pass over few tokens is bound by reading weights, and the libraries' general kernels are
+not at their best for the 1 to 10 rows of speculative decoding. `tests/benchmarks/test_linears.py`
+shows what packing gains: in bfloat16 it pays for every layer and any number of rows; in float32 it
+costs a little for one row and gains much from 4 rows on, for large matrices only. Blocks of 2 to 9
+tokens are what a speculative cycle verifies, hence the threshold below.
 
 A head that is tied to the embedding stays as it is, for packing it would keep both in memory; in
 float32 it is computed in pieces, which needs no memory.
@@ -40,7 +37,7 @@ def prepare(model: Any) -> Any:
     Args:
       model: a transformers causal language model that nobody else needs unchanged.
     """
-    weight = model.get_input_embeddings().weight
+    weight: torch.Tensor = model.get_input_embeddings().weight
     if weight.device.type != "cpu" or not LlamaForward.fits(model) or not can_pack(weight.dtype):
         return model
     for layer in model.base_model.layers:
@@ -63,7 +60,7 @@ def num_weights(module: nn.Module) -> int:
 
 def _pack_together(parent: Any, names: tuple[str, ...]) -> None:
     """Replaces children by one packed layer, where that pays."""
-    linears = [getattr(parent, name) for name in names]
+    linears: list[Any] = [getattr(parent, name) for name in names]
     if any(type(linear) is not nn.Linear for linear in linears):  # prepared before, or adapted
         return
     elements = sum(linear.weight.numel() for linear in linears)
