@@ -2,7 +2,7 @@
 
 After the first rejection the next token is drawn from the residual max(p - q, 0), normalised;
 after full acceptance from p itself (Leviathan et al. 2023; Chen et al. 2023). The output is
-distributed as the verifier's own. A proposal that was not drawn has q = 1 at its token, 0 elsewhere.
+distributed as the verifier's own. A proposal that was not drawn has q = 1 at its token.
 """
 
 from dataclasses import dataclass, field
