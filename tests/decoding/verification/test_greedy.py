@@ -82,4 +82,5 @@ def test_processors_that_read_the_text_equal_generate(
         for request, completion in zip(wanted, completions, strict=True):
             expected = generate(model, request.prompt_ids, request.max_new_tokens, **theirs)
             assert list(completion.token_ids) == expected
-        assert sum(c.num_accepted_tokens for c in completions) > 0
+        if drafter != "lookup":  # what it proposes is what is penalised
+            assert sum(c.num_accepted_tokens for c in completions) > 0

@@ -28,5 +28,5 @@ def test_what_each_rule_promises() -> None:
 
 
 def test_unknown_names_are_refused() -> None:
-    with pytest.raises(ConfigError, match="verification rule 'coupld'.*did you mean 'coupled'"):
+    with pytest.raises(ConfigError, match=r"verification rule 'coupld'.*did you mean 'coupled'"):
         make_rule("coupld")
