@@ -24,11 +24,22 @@ from adaptive_spec.decoding.requests import (
     TokensEmitted,
 )
 from adaptive_spec.decoding.runner import ModelRunner
+from adaptive_spec.decoding.sampling import SamplingParameters
 from adaptive_spec.decoding.stopping import StopRules
-from adaptive_spec.decoding.verification import Divergence, explain_divergence
+from adaptive_spec.decoding.verification import (
+    CoupledNoise,
+    Divergence,
+    GreedyMatch,
+    RejectionSampling,
+    TypicalAcceptance,
+    VerificationRule,
+    explain_divergence,
+    make_rule,
+)
 
 __all__ = [
     "Completion",
+    "CoupledNoise",
     "CycleRecord",
     "DecodingEngine",
     "Divergence",
@@ -38,13 +49,19 @@ __all__ = [
     "Event",
     "FinishReason",
     "Finished",
+    "GreedyMatch",
     "KVCache",
     "ModelRunner",
     "PromptLookupDrafter",
+    "RejectionSampling",
     "Request",
+    "SamplingParameters",
     "StopRules",
     "TokensEmitted",
+    "TypicalAcceptance",
+    "VerificationRule",
     "early_exit_drafter",
     "early_exit_model",
     "explain_divergence",
+    "make_rule",
 ]

@@ -79,7 +79,7 @@ class SamplingParameters:
         for processor in self.processors:
             logits = torch.cat(
                 [
-                    processor(contexts.exact_ids(place), logits[place : place + 1])
+                    processor(contexts.exact_ids(place), logits[place : place + 1].clone())
                     for place in range(logits.shape[0])
                 ]
             )

@@ -57,6 +57,8 @@ def test_steps_of_a_draft_whose_rows_drop_out() -> None:
     assert drafted.rows.tolist() == [1, 4, 6]
     assert drafted.scores[..., 0].tolist() == [[1, 4, 0], [2, 0, 0], [3, 5, 6]]
     assert drafted.token_ids is not None
+    early = drafted.probabilities_of(torch.tensor([[10], [20], [7]]))  # fewer than were drawn
+    assert early.tolist() == [[1.0], [1.0], [0.0]]
     at = drafted.at(torch.tensor([1, 0, 5]))  # beyond the last: whatever is there
     assert at.scores[:, 0].tolist() == [4, 2, 6]
     assert at.ids()[:, 1].tolist() == [40, 20, 60]
