@@ -15,6 +15,7 @@ from adaptive_spec.cli.profile import profile
 from adaptive_spec.cli.record import record
 from adaptive_spec.cli.simulate import simulate
 from adaptive_spec.cli.validate import validate
+from adaptive_spec.cli.verify import verify
 
 app = typer.Typer(
     name="adaptive-spec",
@@ -54,4 +55,5 @@ app.command("import-run-lengths")(import_run_lengths)
 app.command("simulate")(simulate)
 app.command("compare")(compare)
 app.command("validate")(validate)
+app.command("verify")(verify)
 app.command("policies")(policies)

@@ -9,6 +9,7 @@ from adaptive_spec._optional import require
 from adaptive_spec.cli import options
 from adaptive_spec.cli.live import Pair, prompts_from
 from adaptive_spec.cli.output import STDOUT, note, print_exactly, results, rounded, write_json
+from adaptive_spec.cli.rules import chosen_rule
 from adaptive_spec.cli.streaming import AnswerPrinter
 from adaptive_spec.cost_files import parse_costs
 from adaptive_spec.errors import ConfigError
@@ -44,6 +45,12 @@ def generate(
     max_draft_tokens: options.MaxDraftTokensOption = 10,
     average_passes: options.AveragePassesOption = None,
     max_passes: options.MaxPassesOption = None,
+    rule: options.RuleOption = None,
+    temperature: options.TemperatureOption = None,
+    top_k: options.TopKOption = None,
+    top_p: options.TopPOption = None,
+    min_p: options.MinPOption = None,
+    repetition_penalty: options.RepetitionPenaltyOption = None,
     seed: options.SeedOption = 0,
     dtype: options.DtypeOption = "float32",
     device: options.DeviceOption = None,
@@ -70,6 +77,7 @@ def generate(
     chosen = make_policy(policy)
     budget = options.pass_budget(average_passes, max_passes)
     given = None if costs is None else parse_costs(costs)
+    chosen_by = chosen_rule(rule, temperature, top_k, top_p, min_p, repetition_penalty, seed)
     pair = Pair.load(verifier, drafter, dtype, device)
     requests = pair.requests(wanted, max_new_tokens, chat_template)
     engine = pair.engine(
@@ -81,6 +89,7 @@ def generate(
         seed=seed,
         stop_strings=tuple(stop or ()),
         record_signals=cycles is not None,
+        rule=chosen_by,
     )
     from adaptive_spec.decoding.requests import Finished, TokensEmitted
 
@@ -107,11 +116,13 @@ def generate(
     if cycles is not None:
         from adaptive_spec.traces import write_cycles
 
-        write_cycles(completions, cycles)
+        write_cycles(completions, cycles, rule=chosen_by.label)
         note(f"cycles written to {cycles}")
     note(_totals(completions))
     report = {
         "policy": policy,
+        "rule": chosen_by.spec,
+        "lossless": chosen_by.lossless,
         "completions": [_as_dict(pair.verifier, completion) for completion in completions],
     }
     write_json(report, json_file)

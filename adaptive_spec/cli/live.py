@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from adaptive_spec.decoding.engine import DecodingEngine
     from adaptive_spec.decoding.models import MakeDrafter, Verifier
     from adaptive_spec.decoding.requests import Request
+    from adaptive_spec.decoding.verification import VerificationRule
 
 
 def prompts_from(
@@ -162,11 +163,14 @@ class Pair:
         record_signals: bool = False,
         measured_times: bool = True,
         drafting: bool = True,
+        rule: "VerificationRule | None" = None,
+        stop_tokens: bool = True,
     ) -> "DecodingEngine":
-        """An engine with a controller of its own."""
+        """An engine with a controller of its own; greedy without a rule."""
         from adaptive_spec.decoding.engine import DecodingEngine
         from adaptive_spec.decoding.runner import ModelRunner
         from adaptive_spec.decoding.stopping import StopRules
+        from adaptive_spec.decoding.verification import GREEDY
 
         drafter = self.make_drafter(batch_size) if drafting else None
         controller = Controller(
@@ -181,7 +185,12 @@ class Pair:
             ModelRunner(self.verifier.model, slots=batch_size),
             drafter,
             controller,
-            StopRules(self.verifier.eos_token_ids, stop_strings, self.verifier.tokenizer),
+            StopRules(
+                self.verifier.eos_token_ids if stop_tokens else (),
+                stop_strings,
+                self.verifier.tokenizer,
+            ),
+            rule=rule or GREEDY,
             batch_size=batch_size,
             record_signals=record_signals,
             measured_times=measured_times,

@@ -24,7 +24,11 @@ def chosen_rule(
 
     Args:
       name: of the rule; None for greedy match, or ``to_sample`` where there is something to sample.
-      temperature, top_k, top_p, min_p, repetition_penalty: as in ``SamplingParameters``.
+      temperature: as in ``SamplingParameters``, as are the next four.
+      top_k: number of tokens.
+      top_p: probability.
+      min_p: share.
+      repetition_penalty: factor.
       seed: of the noise.
       to_sample: the command's rule for sampling.
 

@@ -29,12 +29,23 @@ from adaptive_spec.decoding.requests import (
     TokensEmitted,
 )
 from adaptive_spec.decoding.runner import ModelRunner
+from adaptive_spec.decoding.sampling import SamplingParameters
 from adaptive_spec.decoding.stopping import StopRules
-from adaptive_spec.decoding.verification import Divergence, explain_divergence
+from adaptive_spec.decoding.verification import (
+    CoupledNoise,
+    Divergence,
+    GreedyMatch,
+    RejectionSampling,
+    TypicalAcceptance,
+    VerificationRule,
+    explain_divergence,
+    make_rule,
+)
 
 __all__ = [
     "Completion",
     "ComposedDrafter",
+    "CoupledNoise",
     "CycleRecord",
     "DecodingEngine",
     "Divergence",
@@ -45,16 +56,22 @@ __all__ = [
     "Failed",
     "FinishReason",
     "Finished",
+    "GreedyMatch",
     "KVCache",
     "KnownOutputs",
     "ModelRunner",
     "PromptLookupDrafter",
+    "RejectionSampling",
     "Request",
+    "SamplingParameters",
     "StopRules",
     "SyntheticDrafter",
     "TokensEmitted",
+    "TypicalAcceptance",
+    "VerificationRule",
     "early_exit_drafter",
     "early_exit_model",
     "explain_divergence",
     "prepare",
+    "make_rule",
 ]

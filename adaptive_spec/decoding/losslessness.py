@@ -51,7 +51,8 @@ def divergences(
       model: the verifier.
       rule: by which all was decoded.
       requests: what was asked.
-      plain: completions of plain decoding, by id; ``speculative``: those in question.
+      plain: completions of plain decoding, by id.
+      speculative: those in question, by id.
       tolerance: as in ``explain_divergence``.
 
     Raises:

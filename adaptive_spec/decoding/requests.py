@@ -55,7 +55,8 @@ class CycleRecord:
       num_draft_tokens: tokens drafted and verified, <= ``tau``.
       num_accepted_tokens: of these, emitted; ``num_emitted_tokens``: emitted in all.
       agreement: ``[num_emitted_tokens]`` 1 where the drafter proposed the token emitted, 0 where it
-        proposed another, -1 where drafting did not show it.
+        proposed another, -1 where drafting did not show it. Under rejection sampling and typical
+        acceptance: 1 accepted, 0 refused.
       signals: ``[num_draft_tokens]`` arrays; None where not recorded.
       draft_ms, verify_ms: measured times of the batch's cycle.
       context_tokens: prompt and output tokens before the cycle.

@@ -142,5 +142,8 @@ class DraftDistributions:
         )
 
     def probabilities_of(self, token_ids: torch.Tensor) -> torch.Tensor:
-        """Probability of a token at each depth, ``[S, depth]``."""
-        return probabilities_of(self.scores.softmax(-1), self.token_ids, token_ids)
+        """Probability of a token at each of the first depths, ``[S, d]``."""
+        depth, ids = token_ids.shape[1], self.token_ids
+        if ids is not None and ids.ndim > 2:
+            ids = ids[:, :depth]
+        return probabilities_of(self.scores[:, :depth].softmax(-1), ids, token_ids)

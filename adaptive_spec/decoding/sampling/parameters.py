@@ -19,6 +19,7 @@ from adaptive_spec.decoding.sampling.distributions import Distribution, over_voc
 from adaptive_spec.errors import ConfigError
 
 _NEG_INF = -float("inf")
+_COLDEST = 1e-30  # float32 divides by no less
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class SamplingParameters:
         for processor in self.processors:
             logits = torch.cat(
                 [
-                    processor(contexts.exact_ids(place), logits[place : place + 1])
+                    processor(contexts.exact_ids(place), logits[place : place + 1].clone())
                     for place in range(logits.shape[0])
                 ]
             )
@@ -98,7 +99,7 @@ class SamplingParameters:
         if self.reads_text:
             logits = over_vocabulary(logits, token_ids, contexts.vocab_size, _NEG_INF)
             logits, token_ids = self.processed(logits, contexts), None
-        if self.temperature == 0:
+        if self.temperature < _COLDEST:
             return _narrowed(logits, token_ids, 1)._replace(scores=_certain(logits))
         if self.top_k:
             # The rest is done on the candidates that top-k can keep; ties may make them a few more.
