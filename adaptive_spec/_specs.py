@@ -70,7 +70,7 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
 
 
 def short_names(specs: Sequence[str]) -> tuple[str, ...]:
-    """Names of several drafters: the spec's part before ``:``, or all of it where they clash."""
+    """What to call drafters: the part of the spec before ``:``, the whole where two share it."""
     kinds = [spec.partition(":")[0] for spec in specs]
     return tuple(
         kind if kinds.count(kind) == 1 else spec for kind, spec in zip(kinds, specs, strict=True)
