@@ -253,8 +253,10 @@ def _require_shared_special_tokens(
 def _special_ids(role: str, model: Any, tokenizer: Any) -> set[int]:
     """All ids that model and tokenizer name for a role."""
     sources = (tokenizer, model.config, model.generation_config)
-    found = [getattr(source, f"{role}_token_id", None) for source in sources]
-    return {i for ids in found for i in (ids if isinstance(ids, list | tuple) else [ids])} - {None}
+    ids: set[int] = set()
+    for found in (getattr(source, f"{role}_token_id", None) for source in sources):
+        ids.update(found if isinstance(found, list | tuple) else () if found is None else (found,))
+    return ids
 
 
 def _listed(ids: set[int]) -> str:
