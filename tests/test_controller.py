@@ -137,6 +137,20 @@ def test_late_outcomes_count_and_those_of_released_rows_are_dropped() -> None:
     assert policy.outcomes[-1].cycle.sequence_id.tolist() == [1]
 
 
+def test_a_plan_withdrawn_counts_no_pass() -> None:
+    controller = greedy_controller()
+    rows = controller.admit(ints(5, 5, 5), ints(50, 50, 50))
+    controller.decide(rows)
+    plan = controller.decide(rows)
+    controller.release(rows[:1])
+    controller.admit(ints(7), ints(50))  # takes the row of the one that left
+    controller.withdraw(plan)
+    assert controller.passes(rows).tolist() == [0, 1, 1]
+    again = controller.decide(rows[1:])
+    assert again.cycle.cycle_index.tolist() == plan.cycle.cycle_index[1:].tolist()
+    assert again.tau.tolist() == plan.tau[1:].tolist()
+
+
 def test_what_a_policy_was_shown_never_changes() -> None:
     controller = greedy_controller(max_draft_tokens=3)
     rows = controller.admit(ints(5, 5), ints(50, 50))
@@ -384,6 +398,12 @@ class ControllerLife(RuleBasedStateMachine):
         ):
             if self.sequence_of.get(row) == sequence:
                 self.emitted[sequence] += count
+
+    @rule(which=st.integers(0, 7))
+    def withdraw(self, which: int) -> None:
+        rows = self.controller.running
+        rows = rows[np.arange(rows.size) != which]
+        self.controller.withdraw(self.controller.decide(rows))
 
     @rule(which=st.integers(0, 10), finished=st.booleans())
     def release(self, which: int, finished: bool) -> None:

@@ -200,11 +200,17 @@ class Pair:
 def finished(
     engine: "DecodingEngine", requests: "list[Request]", on_finished: Callable[[], None]
 ) -> "dict[str, Any]":
-    """Runs requests to their end; completions by id."""
-    from adaptive_spec.decoding.requests import Finished
+    """Runs requests to their end; completions by id.
+
+    Raises:
+      AdaptiveSpecError: as soon as a request fails, its error.
+    """
+    from adaptive_spec.decoding.requests import Failed, Finished
 
     done = {}
     for event in engine.run(requests):
+        if isinstance(event, Failed):
+            raise event.error
         if isinstance(event, Finished):
             done[event.completion.id] = event.completion
             on_finished()

@@ -72,6 +72,6 @@ __all__ = [
     "early_exit_drafter",
     "early_exit_model",
     "explain_divergence",
-    "prepare",
     "make_rule",
+    "prepare",
 ]

@@ -195,7 +195,7 @@ def load_drafter(spec: str, verifier: Verifier) -> MakeDrafter:
 
     Raises:
       DrafterSpecError: unknown name or field, or a value out of range.
-      VocabularyMismatchError: a model whose tokens are not the verifier's.
+      VocabularyMismatchError: a model whose tokens are not the verifier's, or mark other places.
       ModelLoadError: as ``load_verifier``.
     """
     parsed = parse_drafter(spec)
@@ -266,7 +266,9 @@ def _parse_one(spec: str) -> DrafterSpec:
 def _model_drafter(name: str, verifier: Verifier) -> Callable[[int], Drafter]:
     dtype = str(verifier.model.dtype).removeprefix("torch.")
     model = prepare(load_model(name, name, dtype, str(verifier.model.device)))
-    shared = _require_shared_vocabulary(name, model, load_tokenizer(name), verifier)
+    tokenizer = load_tokenizer(name)
+    shared = _require_shared_vocabulary(name, model, tokenizer, verifier)
+    _require_shared_special_tokens(name, model, tokenizer, verifier)
     ModelRunner.check(model)
     return lambda slots: DraftModelDrafter(ModelRunner(model, slots=slots), name, vocab_size=shared)
 
@@ -288,6 +290,37 @@ def _require_shared_vocabulary(name: str, model: Any, tokenizer: Any, verifier: 
             f"drafter {name} has {theirs} tokens and verifier {verifier.name} has {ours}; {fix}"
         )
     return int(min(ours, theirs))
+
+
+def _require_shared_special_tokens(
+    name: str, model: Any, tokenizer: Any, verifier: Verifier
+) -> None:
+    """Refuses a drafter that begins or ends texts with other tokens; none of ours is ever padding.
+
+    Such a drafter was made for another kind of text: a base model beside one with a chat template.
+    """
+    for role in ("bos", "eos"):
+        ours = _special_ids(role, verifier.model, verifier.tokenizer)
+        theirs = _special_ids(role, model, tokenizer)
+        if ours and theirs and not ours & theirs:
+            raise VocabularyMismatchError(
+                f"drafter {name} has {role} token {_listed(theirs)}, verifier {verifier.name} has "
+                f"{_listed(ours)}; choose a drafter trained with the verifier's special tokens, or "
+                f"give it the verifier's {role}_token_id"
+            )
+
+
+def _special_ids(role: str, model: Any, tokenizer: Any) -> set[int]:
+    """All ids that model and tokenizer name for a role."""
+    sources = (tokenizer, model.config, model.generation_config)
+    ids: set[int] = set()
+    for found in (getattr(source, f"{role}_token_id", None) for source in sources):
+        ids.update(found if isinstance(found, list | tuple) else () if found is None else (found,))
+    return ids
+
+
+def _listed(ids: set[int]) -> str:
+    return " or ".join(map(str, sorted(ids)))
 
 
 def _eos_token_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:

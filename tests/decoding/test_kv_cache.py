@@ -122,9 +122,14 @@ def test_memory_that_ends_while_the_cache_grows_is_not_asked_for_again() -> None
     with cache.writing([0, 1], [5, 3]):
         for layer in range(2):
             cache.update(*states(2, 5, 7.0), layer)
-    with pytest.raises(MemoryError), cache.writing([0], [70]):
-        cache.update(*states(1, 70, 8.0), 0)  # memory ends before the second layer grows
-        raise MemoryError
+
+    def memory_ends_before_the_second_layer_grows() -> None:
+        with cache.writing([0], [70]):
+            cache.update(*states(1, 70, 8.0), 0)
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        memory_ends_before_the_second_layer_grows()
     assert cache.capacity_tokens == 64
     cache.check_integrity()
     with cache.writing([1], [10]):

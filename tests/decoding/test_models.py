@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from adaptive_spec import (
     ConfigError,
@@ -234,6 +235,41 @@ def test_other_vocabularies_are_refused(pair: TinyPair, verifier: Verifier, tmp_
     tiny_llama(layers=1, vocab_size=50).save_pretrained(tmp_path)  # without a tokenizer
     with pytest.raises(VocabularyMismatchError, match=r"has 50 tokens and verifier .* has 275"):
         load_drafter(str(tmp_path), verifier)
+
+
+def special(pair: TinyPair, folder: Path, **ids: Any) -> str:
+    """The drafter with other special tokens, in its tokenizer and everywhere else."""
+    tokenizer = AutoTokenizer.from_pretrained(pair.drafter)
+    model = AutoModelForCausalLM.from_pretrained(pair.drafter)
+    for name, token_id in ids.items():
+        setattr(model.config, name, token_id)
+        setattr(model.generation_config, name, token_id)
+        setattr(tokenizer, name.removesuffix("_id"), tokenizer.convert_ids_to_tokens(token_id))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def test_other_special_tokens_are_refused(
+    pair: TinyPair, verifier: Verifier, tmp_path: Path
+) -> None:
+    eos = verifier.tokenizer.eos_token_id
+    other = special(pair, tmp_path / "eos", eos_token_id=7)
+    with pytest.raises(VocabularyMismatchError, match=rf"has eos token 7, verifier .* has {eos};"):
+        load_drafter(other, verifier)
+    same_text = special(pair, tmp_path / "bos", bos_token_id=5, pad_token_id=3)
+    load_drafter(same_text, verifier)  # the verifier has neither
+    begins = load_verifier(same_text, device="cpu")
+    with pytest.raises(VocabularyMismatchError, match=r"has bos token 6, verifier .* has 5;"):
+        load_drafter(special(pair, tmp_path / "other", bos_token_id=6), begins)
+
+
+def test_one_special_token_in_common_is_enough(
+    pair: TinyPair, verifier: Verifier, tmp_path: Path
+) -> None:
+    eos = verifier.tokenizer.eos_token_id
+    several = copy_with(pair, tmp_path, "generation_config.json", {"eos_token_id": [7, 9, eos]})
+    load_drafter(several, verifier)
 
 
 def test_a_drafter_may_do_without_a_tokenizer(pair: TinyPair, verifier: Verifier) -> None:
