@@ -23,7 +23,8 @@ VerifierOption = Annotated[
 DrafterOption = Annotated[
     str,
     typer.Option(
-        help="What drafts: 'lookup[:max_ngram=7,min_ngram=1]', 'early-exit[:layers=10]', 'none', "
+        help="What drafts: 'lookup[:max_ngram=7,min_ngram=1]', 'early-exit[:layers=10]', 'builtin' "
+        "(a draft model for the built-in verifier), 'none', or the folder of a distilled draft, "
         "or the folder or hub id of a smaller model with the same vocabulary; "
         "'synthetic:hazard=0.3' for prescribed rejections; or several, as in 'lookup+early-exit': "
         "the first that proposes something.",

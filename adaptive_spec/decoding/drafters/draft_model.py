@@ -34,7 +34,14 @@ class DraftModelDrafter(Drafter):
     drafting = "token"
     signals = ("top1_probability", "entropy", "margin")
 
-    def __init__(self, runner: ModelRunner, spec: str, *, vocab_size: int | None = None) -> None:
+    def __init__(
+        self,
+        runner: ModelRunner,
+        spec: str,
+        *,
+        vocab_size: int | None = None,
+        token_ids: torch.Tensor | None = None,
+    ) -> None:
         """Sets up a drafter with free rows.
 
         Args:
@@ -42,11 +49,14 @@ class DraftModelDrafter(Drafter):
           spec: text that builds the drafter again.
           vocab_size: tokens shared with the verifier; logits beyond them are not looked at. None
             where both models' vocabularies are of one size.
+          token_ids: ``[H]`` the tokens of the draft model's logits, where these are of a part of
+            the vocabulary (``TrimmedDraft``); None where logit i is token i.
         """
         self.spec = spec
         self.runner = runner
         self.context_limit: int | None = runner.context_limit
         self.vocab_size = vocab_size or runner.vocab_size
+        self.token_ids = token_ids
         self._cached: dict[int, list[int]] = {}  # row -> tokens in its cache, up to its length
         self._verified: dict[int, int] = {}  # row -> how many of them are known to be verified
 
@@ -123,7 +133,7 @@ class DraftModelDrafter(Drafter):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Next token of each row ``[b]``, and what is to be read back: ``[b]`` or ``[b, 4]``."""
         logits = logits[:, : self.vocab_size]
-        tokens = choices.choose(logits)
+        tokens = choices.choose(logits, self.token_ids)
         fed = tokens.clamp(min=0)  # -1 marks broken logits until the host sees it
         if not with_signals:
             return fed, tokens

@@ -89,9 +89,7 @@ def test_logits_of_some_tokens() -> None:
     logits = torch.tensor([[1.0, 2.0, 3.0]])
     ids = torch.tensor([9, 4, 6])
     for given in ({}, {"top_k": 2}, {"temperature": 0.0}, {"repetition_penalty": 1.5}):
-        distribution = SamplingParameters(**given).distribution(  # type: ignore[arg-type]
-            logits, contexts([[4, 8]], 12), ids
-        )
+        distribution = SamplingParameters(**given).distribution(logits, contexts([[4, 8]], 12), ids)
         p = over_vocabulary(distribution.probabilities(), distribution.token_ids, 12, 0.0)
         assert p.shape == (1, 12)
         assert set(p.nonzero()[:, 1].tolist()) <= {9, 4, 6}
