@@ -2,9 +2,11 @@
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
+from torch import nn
 
 from adaptive_spec import ConstantCosts, Controller, make_policy
 from adaptive_spec.decoding import DecodingEngine, Drafter, ModelRunner, Request, StopRules
@@ -18,6 +20,7 @@ from adaptive_spec.decoding.models import (
     parse_drafter,
 )
 from adaptive_spec.decoding.pretrained import load_model
+from adaptive_spec.decoding.trimmed_draft import TrimmedDraft, is_draft_folder, load_draft
 
 Decode: TypeAlias = Callable[[list[int]], list[int]]
 """Output tokens for a prompt's."""
@@ -56,7 +59,9 @@ class Contestants:
         path = str(builtin_model_dir()) if verifier == BUILTIN else verifier
         self._theirs = load_model(path, verifier, dtype, "cpu")
         parsed = parse_drafter(drafter)
-        if isinstance(parsed, EarlyExitSpec):
+        if is_draft_folder(drafter):
+            self._assistant = _with_whole_vocabulary(load_draft(Path(drafter), self._theirs))
+        elif isinstance(parsed, EarlyExitSpec):
             self._assistant = early_exit_model(self._theirs, parsed.layers)
         else:
             self._assistant = load_model(drafter, drafter, dtype, "cpu")
@@ -120,3 +125,27 @@ class Contestants:
         if tau:
             settings.num_assistant_tokens = tau
         return self._generate(assistant_model=assistant)
+
+
+class _SpreadHead(nn.Module):
+    """A trimmed head for code that expects logits of the whole vocabulary: -inf for the rest."""
+
+    def __init__(self, head: nn.Module, token_ids: torch.Tensor, vocab_size: int) -> None:
+        """Spreads ``head``'s logits over ``vocab_size``."""
+        super().__init__()
+        self.head, self._ids, self._size = head, token_ids, vocab_size
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """``[..., hidden] -> [..., vocab_size]``."""
+        logits: torch.Tensor = self.head(states)
+        whole = logits.new_full((*logits.shape[:-1], self._size), -torch.inf)
+        return whole.index_copy_(-1, self._ids, logits)
+
+
+def _with_whole_vocabulary(draft: TrimmedDraft) -> Any:
+    """The draft as transformers can use it, with the same proposals at nearly the same price."""
+    model = draft.model
+    vocab_size = model.get_input_embeddings().weight.shape[0]
+    model.lm_head = _SpreadHead(model.lm_head, draft.token_ids, vocab_size)
+    model.config.vocab_size = vocab_size
+    return model

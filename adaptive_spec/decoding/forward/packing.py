@@ -6,8 +6,8 @@ shows what packing gains: in bfloat16 it pays for every layer and any number of 
 costs a little for one row and gains much from 4 rows on, for large matrices only. Blocks of 2 to 9
 tokens are what a speculative cycle verifies, hence the threshold below.
 
-A head that is tied to the embedding stays as it is, for packing it would keep both in memory; in
-float32 it is computed in pieces, which needs no memory.
+The head keeps its weights: it is often tied to the embedding, and packing would keep both in
+memory; and drafters are cut out of it. In float32 it is computed in pieces, which needs no memory.
 """
 
 from typing import Any
@@ -45,9 +45,7 @@ def prepare(model: Any) -> Any:
         _pack_together(layer.self_attn, ("o_proj",))
         _pack_together(layer.mlp, ("gate_proj", "up_proj"))
         _pack_together(layer.mlp, ("down_proj",))
-    if getattr(model.lm_head, "weight", None) is not weight:
-        _pack_together(model, ("lm_head",))
-    elif weight.dtype == torch.float32:
+    if weight.dtype == torch.float32 and type(model.lm_head) is nn.Linear:
         model.lm_head = PiecewiseLinear(model.lm_head)
     return model
 

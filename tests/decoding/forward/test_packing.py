@@ -68,16 +68,14 @@ def test_small_float32_weights_stay_as_they_are() -> None:
     assert num_weights(model) == sum(p.numel() for p in tiny_llama().parameters())
 
 
-def test_tied_heads_stay_tied() -> None:
-    model = prepare(tiny_llama(tie_word_embeddings=True))
-    assert isinstance(model.lm_head, PiecewiseLinear)
-    assert model.lm_head.weight is model.get_input_embeddings().weight
+@pytest.mark.parametrize("tied", [False, True])
+def test_heads_keep_their_weights(tied: bool) -> None:
+    model = tiny_llama(tie_word_embeddings=tied)
+    weight = model.lm_head.weight
+    assert isinstance(prepare(model).lm_head, PiecewiseLinear)
+    assert model.lm_head.weight is weight
+    assert (weight is model.get_input_embeddings().weight) == tied
     assert prepare(model).lm_head is model.lm_head
-
-
-@pytest.mark.usefixtures("packs_small_weights")
-def test_untied_heads_are_packed() -> None:
-    assert isinstance(prepare(tiny_llama(tie_word_embeddings=False)).lm_head, PackedLinear)
 
 
 @pytest.mark.usefixtures("packs_small_weights")
