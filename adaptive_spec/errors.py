@@ -53,5 +53,26 @@ class NumericsError(AdaptiveSpecError, RuntimeError):
     """A model returned logits that are not numbers."""
 
 
+class DeviceMemoryError(AdaptiveSpecError, MemoryError):
+    """A sequence does not fit into the device's memory, even alone."""
+
+
 class MissingDependencyError(AdaptiveSpecError, ImportError):
     """An optional dependency that this call needs is not installed."""
+
+
+class DistillError(AdaptiveSpecError, RuntimeError):
+    """A draft cannot be distilled as asked, or a working folder holds something else."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether Python or torch ran out; torch has an error class for it on some devices only."""
+    text = str(error)
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (
+            isinstance(error, RuntimeError)
+            and ("can't allocate memory" in text or "out of memory" in text)
+        )
+    )

@@ -10,6 +10,7 @@ from adaptive_spec.errors import (
     DrafterSpecError,
     MissingDependencyError,
     PolicySpecError,
+    is_out_of_memory,
 )
 
 _USAGE_ERRORS = (ConfigError, CostsError, DrafterSpecError, PolicySpecError)
@@ -35,7 +36,7 @@ def main() -> None:
         where = f"{error.filename}: " if error.filename else ""
         _fail(f"{where}{error.strerror or error}", 1)
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         _fail("out of memory; take a smaller batch, fewer tokens or a smaller model", 1)
     except KeyboardInterrupt:
@@ -55,12 +56,3 @@ def _fail(message: str, code: int) -> NoReturn:
 def _interrupted() -> NoReturn:
     print("interrupted", file=sys.stderr)  # noqa: T201
     sys.exit(_INTERRUPTED)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether Python or torch, whose CPU part has no error class of its own for it, ran out."""
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "can't allocate memory" in str(error)
-    )

@@ -7,6 +7,7 @@ import typer
 
 from adaptive_spec._optional import require
 from adaptive_spec.cli import options
+from adaptive_spec.cli.failures import Failures
 from adaptive_spec.cli.live import Pair, prompts_from
 from adaptive_spec.cli.output import STDOUT, note, print_exactly, results, rounded, write_json
 from adaptive_spec.cli.rules import chosen_rule
@@ -79,7 +80,10 @@ def generate(
     given = None if costs is None else parse_costs(costs)
     chosen_by = chosen_rule(rule, temperature, top_k, top_p, min_p, repetition_penalty, seed)
     pair = Pair.load(verifier, drafter, dtype, device)
-    requests = pair.requests(wanted, max_new_tokens, chat_template)
+    failures = Failures(wanted)
+    requests = failures.requests(pair, max_new_tokens, chat_template)
+    if not requests:
+        failures.raise_any()
     engine = pair.engine(
         chosen,
         pair.costs(given),
@@ -91,7 +95,7 @@ def generate(
         record_signals=cycles is not None,
         rule=chosen_by,
     )
-    from adaptive_spec.decoding.requests import Finished, TokensEmitted
+    from adaptive_spec.decoding.requests import Failed, Finished, TokensEmitted
 
     streams = batch_size == 1 and json_file != STDOUT
     completions: list[Completion] = []
@@ -103,14 +107,21 @@ def generate(
                 if len(requests) > 1:
                     _heading(event.id)
             answer.show(event)
+            continue
+        if answer is not None:
+            answer.end()
+        if isinstance(event, Failed):
+            failures.add(event.request.id, event.error)
         elif isinstance(event, Finished):
             completions.append(event.completion)
-            if answer is not None:
-                answer.end()
-                answer = None
-            elif json_file != STDOUT:
+            if answer is None and json_file != STDOUT:
                 _heading(event.completion.id)
                 print_exactly(f"{pair.verifier.decode(event.completion.token_ids)}\n")
+        answer = None
+    if not completions:
+        failures.raise_any()
+    if engine.batch_limit < engine.batch_size:
+        note(f"memory ran out: went on with {engine.batch_limit} sequences at a time")
     asked = [request.id for request in requests]
     completions.sort(key=lambda completion: asked.index(completion.id))
     if cycles is not None:
@@ -124,8 +135,10 @@ def generate(
         "rule": chosen_by.spec,
         "lossless": chosen_by.lossless,
         "completions": [_as_dict(pair.verifier, completion) for completion in completions],
+        "failures": failures.as_list(),
     }
     write_json(report, json_file)
+    failures.raise_any()
 
 
 def _heading(name: str) -> None:
@@ -149,7 +162,22 @@ def _totals(completions: "list[Completion]") -> str:
     return (
         f"\n{tokens} tokens in {cycles} verifier passes ({tokens / cycles:.2f} per pass), "
         f"{accepted} of {drafted} drafted tokens accepted, {tokens / seconds:.1f} tokens/s"
+        f"{_shares(completions)}"
     )
+
+
+def _shares(completions: "list[Completion]") -> str:
+    """Who drafted how much, where several did."""
+    shares = [drafter for completion in completions for drafter in completion.drafters]
+    names = list(dict.fromkeys(share.name for share in shares))
+    if len(names) < 2:
+        return ""
+    parts = (
+        f"{name} {sum(share.num_accepted_tokens for share in shares if share.name == name)} of "
+        f"{sum(share.num_draft_tokens for share in shares if share.name == name)}"
+        for name in names
+    )
+    return f"\naccepted by drafter: {', '.join(parts)}"
 
 
 def _as_dict(verifier: "Verifier", completion: "Completion") -> dict[str, Any]:
@@ -163,6 +191,8 @@ def _as_dict(verifier: "Verifier", completion: "Completion") -> dict[str, Any]:
         "passes": len(completion.cycles),
         "num_draft_tokens": completion.num_draft_tokens,
         "num_accepted_tokens": completion.num_accepted_tokens,
+        "drafters": [drafter._asdict() for drafter in completion.drafters],
+        "reused_prefix_tokens": completion.reused_prefix_tokens,
         "prefill_ms": rounded(completion.prefill_ms),
         "decode_ms": rounded(completion.decode_ms),
     }

@@ -19,8 +19,10 @@ from adaptive_spec.costs import ConstantCosts, CostModel
 from adaptive_spec.errors import PromptError
 from adaptive_spec.policy import Policy
 from adaptive_spec.prompts import Prompt, demo_prompts, read_prompts
+from adaptive_spec.traces.synthetic import NAME as SYNTHETIC
 
 if TYPE_CHECKING:
+    from adaptive_spec.decoding.drafters import Drafter
     from adaptive_spec.decoding.engine import DecodingEngine
     from adaptive_spec.decoding.models import MakeDrafter, Verifier
     from adaptive_spec.decoding.requests import Request
@@ -78,8 +80,13 @@ class Pair:
     make_drafter: "MakeDrafter"
 
     @staticmethod
-    def load(verifier: str, drafter: str, dtype: str, device: str | None) -> "Pair":
-        """Loads both models; the built-in one is converted at its first use."""
+    def load(
+        verifier: str, drafter: str, dtype: str, device: str | None, *, prepared: bool = True
+    ) -> "Pair":
+        """Loads both models; the built-in one is converted at its first use.
+
+        Arguments are those of ``load_verifier`` and ``load_drafter``.
+        """
         quiet_libraries()
         from adaptive_spec.decoding.builtin import BUILTIN, builtin_model_dir
         from adaptive_spec.decoding.models import load_drafter, load_verifier, parse_drafter
@@ -95,7 +102,7 @@ class Pair:
                 )
             )
         with status(f"loading {verifier}"):
-            target = load_verifier(verifier, dtype=dtype, device=device)
+            target = load_verifier(verifier, dtype=dtype, device=device, prepared=prepared)
             return Pair(target, load_drafter(drafter, target))
 
     def requests(
@@ -113,11 +120,20 @@ class Pair:
     def guessed_costs(self) -> ConstantCosts:
         """Costs for a first run: drafting in proportion to the layers' weights, verifying flat."""
         drafter = self.make_drafter(1)
+        if drafter is None:
+            return ConstantCosts(draft=0.0, verify=0.05)
+        guesses = [self._guessed_draft(component) for component in drafter.components]
+        named = tuple(zip(drafter.names, guesses, strict=True)) if len(guesses) > 1 else ()
+        return ConstantCosts(draft=guesses[-1], verify=0.05, drafts=named)
+
+    def _guessed_draft(self, drafter: "Drafter") -> float:
+        """Time of a draft step over that of a plain pass."""
+        if drafter.spec.startswith(SYNTHETIC):
+            return ConstantCosts().draft  # stands for a draft model, though it runs the verifier
         runner = getattr(drafter, "runner", None)
         if runner is None:
-            return ConstantCosts(draft=0.0, verify=0.05)
-        share = _layer_weights(runner.model) / _layer_weights(self.verifier.model)
-        return ConstantCosts(draft=round(share, 3), verify=0.05)
+            return 0.0
+        return round(_layer_weights(runner.model) / _layer_weights(self.verifier.model), 3)
 
     def costs(self, given: CostModel | None) -> CostModel:
         """The costs given, or a guess, said to be one; in milliseconds of this machine.
@@ -156,12 +172,18 @@ class Pair:
         from adaptive_spec.decoding.stopping import StopRules
         from adaptive_spec.decoding.verification import GREEDY
 
+        drafter = self.make_drafter(batch_size) if drafting else None
         controller = Controller(
-            policy, costs=costs, max_draft_tokens=max_draft_tokens, budget=budget, seed=seed
+            policy,
+            costs=costs,
+            max_draft_tokens=max_draft_tokens,
+            budget=budget,
+            seed=seed,
+            drafters=drafter.names if drafter else ("none",),
         )
         return DecodingEngine(
             ModelRunner(self.verifier.model, slots=batch_size),
-            self.make_drafter(batch_size) if drafting else None,
+            drafter,
             controller,
             StopRules(
                 self.verifier.eos_token_ids if stop_tokens else (),
@@ -178,11 +200,17 @@ class Pair:
 def finished(
     engine: "DecodingEngine", requests: "list[Request]", on_finished: Callable[[], None]
 ) -> "dict[str, Any]":
-    """Runs requests to their end; completions by id."""
-    from adaptive_spec.decoding.requests import Finished
+    """Runs requests to their end; completions by id.
+
+    Raises:
+      AdaptiveSpecError: as soon as a request fails, its error.
+    """
+    from adaptive_spec.decoding.requests import Failed, Finished
 
     done = {}
     for event in engine.run(requests):
+        if isinstance(event, Failed):
+            raise event.error
         if isinstance(event, Finished):
             done[event.completion.id] = event.completion
             on_finished()
@@ -190,5 +218,7 @@ def finished(
 
 
 def _layer_weights(model: Any) -> int:
+    from adaptive_spec.decoding.forward import num_weights
+
     embedding = model.get_input_embeddings().weight.numel()
-    return int(max(sum(p.numel() for p in model.base_model.parameters()) - embedding, 1))
+    return int(max(num_weights(model.base_model) - embedding, 1))

@@ -24,7 +24,9 @@ DrafterOption = Annotated[
     str,
     typer.Option(
         help="What drafts: 'lookup[:max_ngram=7,min_ngram=1]', 'early-exit[:layers=10]', 'none', "
-        "or the folder or hub id of a smaller model with the same vocabulary.",
+        "or the folder or hub id of a smaller model with the same vocabulary; "
+        "'synthetic:hazard=0.3' for prescribed rejections; or several, as in 'lookup+early-exit': "
+        "the first that proposes something.",
         rich_help_panel=MODELS,
     ),
 ]

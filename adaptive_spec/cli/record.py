@@ -8,13 +8,14 @@ import typer
 
 from adaptive_spec._optional import require
 from adaptive_spec.cli import options
+from adaptive_spec.cli.failures import Failures
 from adaptive_spec.cli.live import Pair, prompts_from
 from adaptive_spec.cli.output import note, progress
 from adaptive_spec.cli.rules import chosen_rule
 from adaptive_spec.costs import ConstantCosts
-from adaptive_spec.errors import DrafterSpecError
+from adaptive_spec.errors import DrafterSpecError, NumericsError
 from adaptive_spec.registry import make_policy
-from adaptive_spec.traces import SequenceTrace, TraceInfo, TraceWriter
+from adaptive_spec.traces import Component, SequenceTrace, TraceInfo, TraceWriter
 
 if TYPE_CHECKING:
     from adaptive_spec.decoding.recorder import Recorder
@@ -79,7 +80,8 @@ def record(
 
     require_tau_invariant(chosen_by)
     pair = Pair.load(verifier, drafter, dtype, device)
-    requests = pair.requests(wanted, max_new_tokens, chat_template)
+    failures = Failures(wanted)
+    requests = failures.requests(pair, max_new_tokens, chat_template)
     depth = max_draft_tokens if signals else 0
     recorder, info = recording(
         pair, chat_template, max_new_tokens, signal_depth=depth, rule=chosen_by
@@ -90,14 +92,16 @@ def record(
             note(f"{len(requests) - len(left)} of {len(requests)} are recorded already")
         task = bar.add_task("recording", total=len(requests), completed=len(requests) - len(left))
         try:
-            for sequence in _decoded(pair, recorder, left, batch_size, chosen_by):
+            for sequence in _decoded(pair, recorder, left, batch_size, chosen_by, failures):
                 writer.add(sequence)
                 bar.advance(task)
         except KeyboardInterrupt:
             note(f"{len(writer.done_ids)} of {len(requests)} recorded; the same command continues")
             raise
         writer.close(order=[request.id for request in requests])
-    note(f"trace written to {output}")
+    if len(failures.errors) < len(wanted):
+        note(f"trace written to {output}")
+    failures.raise_any()
 
 
 def _decoded(
@@ -106,9 +110,10 @@ def _decoded(
     requests: "list[Request]",
     batch_size: int,
     rule: "VerificationRule",
+    failures: Failures,
 ) -> Iterator[SequenceTrace]:
     """Decodes requests plainly, and looks at each as soon as it is finished."""
-    from adaptive_spec.decoding.requests import Finished
+    from adaptive_spec.decoding.requests import Failed, Finished
 
     by_id = {request.id: request for request in requests}
     engine = pair.engine(
@@ -119,8 +124,15 @@ def _decoded(
         rule=rule,
     )
     for event in engine.run(requests):
-        if isinstance(event, Finished):
-            yield recorder.record(by_id[event.completion.id], event.completion)
+        if isinstance(event, Failed):
+            failures.add(event.request.id, event.error)
+        elif isinstance(event, Finished):
+            try:
+                sequence = recorder.record(by_id[event.completion.id], event.completion)
+            except NumericsError as error:
+                failures.add(event.completion.id, error)
+            else:
+                yield sequence
 
 
 def recording(
@@ -139,6 +151,7 @@ def recording(
     rule = rule or GREEDY
     drafter = pair.make_drafter(1)
     assert drafter is not None
+    parts = drafter.components if len(drafter.components) > 1 else ()
     runner = ModelRunner(pair.verifier.model)
     recorder = Recorder(
         drafter,
@@ -155,6 +168,7 @@ def recording(
         chat_template=chat_template,
         max_new_tokens=max_new_tokens,
         signal_depth=signal_depth,
+        components=tuple(Component(part.spec, part.drafting) for part in parts),
         rule=rule.spec,
     )
     return recorder, info

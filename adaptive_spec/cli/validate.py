@@ -17,7 +17,7 @@ from adaptive_spec.costs import ConstantCosts, CostModel
 from adaptive_spec.errors import DrafterSpecError
 from adaptive_spec.registry import make_policy
 from adaptive_spec.simulations.simulator import replay
-from adaptive_spec.simulations.validation import Validation, validate_cycles
+from adaptive_spec.simulations.validation import ShownCycle, Validation, validate_cycles
 from adaptive_spec.traces import TraceSet
 
 if TYPE_CHECKING:
@@ -220,7 +220,10 @@ def run_live(
     )
     assert replayed.log is not None
     live = {
-        name: [(cycle.tau, cycle.num_accepted_tokens) for cycle in completion.cycles]
+        name: [
+            ShownCycle(cycle.tau, cycle.num_accepted_tokens, cycle.drafter)
+            for cycle in completion.cycles
+        ]
         for name, completion in done.items()
     }
     measured_ms = sum(
@@ -292,9 +295,15 @@ def explain(run: LiveRun) -> None:
         note(f"{run.policy}: {name}: output differs: {reason}")
     for difference in run.validation.differences:
         note(
-            f"{run.policy}: {difference.id}: cycle {difference.cycle}: live (tau, accepted) = "
-            f"{difference.live}, replayed = {difference.replayed}"
+            f"{run.policy}: {difference.id}: cycle {difference.cycle}: "
+            f"live {_cycle(difference.live)}, replayed {_cycle(difference.replayed)}"
         )
+
+
+def _cycle(shown: ShownCycle | None) -> str:
+    if shown is None:
+        return "has ended"
+    return f"tau {shown.tau}, {shown.accepted} accepted, drafted by {shown.drafter or 'nobody'}"
 
 
 def _verdict(different: int) -> str:

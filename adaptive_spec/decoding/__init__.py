@@ -5,19 +5,24 @@ Needs the extra ``adaptive-spec[hf]`` (torch and transformers). One cycle is
 """
 
 from adaptive_spec.decoding.drafters import (
+    ComposedDrafter,
     Draft,
     Drafter,
     DraftModelDrafter,
+    KnownOutputs,
     PromptLookupDrafter,
+    SyntheticDrafter,
     early_exit_drafter,
     early_exit_model,
 )
 from adaptive_spec.decoding.engine import DecodingEngine
+from adaptive_spec.decoding.forward import prepare
 from adaptive_spec.decoding.kv_cache import KVCache
 from adaptive_spec.decoding.requests import (
     Completion,
     CycleRecord,
     Event,
+    Failed,
     Finished,
     FinishReason,
     Request,
@@ -39,6 +44,7 @@ from adaptive_spec.decoding.verification import (
 
 __all__ = [
     "Completion",
+    "ComposedDrafter",
     "CoupledNoise",
     "CycleRecord",
     "DecodingEngine",
@@ -47,16 +53,19 @@ __all__ = [
     "DraftModelDrafter",
     "Drafter",
     "Event",
+    "Failed",
     "FinishReason",
     "Finished",
     "GreedyMatch",
     "KVCache",
+    "KnownOutputs",
     "ModelRunner",
     "PromptLookupDrafter",
     "RejectionSampling",
     "Request",
     "SamplingParameters",
     "StopRules",
+    "SyntheticDrafter",
     "TokensEmitted",
     "TypicalAcceptance",
     "VerificationRule",
@@ -64,4 +73,5 @@ __all__ = [
     "early_exit_model",
     "explain_divergence",
     "make_rule",
+    "prepare",
 ]

@@ -1,5 +1,6 @@
 """The decoding engine: draft, verify, emit, learn; one sequence or a ragged batch of them."""
 
+import dataclasses
 import functools
 import time
 from collections import deque
@@ -9,19 +10,22 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from adaptive_spec._arrays import IntArray
+from adaptive_spec._arrays import BoolArray, IntArray
 from adaptive_spec.controller import Controller, Plan
 from adaptive_spec.decoding.drafters.base import Draft, Drafter, empty_signals
+from adaptive_spec.decoding.intake import Intake
 from adaptive_spec.decoding.requests import (
     Completion,
     CycleRecord,
     Event,
+    Failed,
     Finished,
     FinishReason,
     Request,
     TokensEmitted,
 )
 from adaptive_spec.decoding.runner import ModelRunner
+from adaptive_spec.decoding.slots import Slots
 from adaptive_spec.decoding.stopping import StopRules, StopWatch
 from adaptive_spec.decoding.verification import (
     GREEDY,
@@ -30,7 +34,13 @@ from adaptive_spec.decoding.verification import (
     Verdict,
     VerificationRule,
 )
-from adaptive_spec.errors import ConfigError, ContextLengthError, NumericsError, PromptError
+from adaptive_spec.errors import (
+    AdaptiveSpecError,
+    ConfigError,
+    DeviceMemoryError,
+    NumericsError,
+    is_out_of_memory,
+)
 from adaptive_spec.policy import UNKNOWN_AGREEMENT, DraftSignals
 
 
@@ -50,7 +60,13 @@ class _Sequence:
     watch: StopWatch
     seed: int = 0
     prefill_ms: float = 0.0
+    reused_prefix_tokens: int = 0
     cycles: list[CycleRecord] = field(default_factory=list)
+
+    @property
+    def output(self) -> tuple[int, ...]:
+        """The tokens verified so far."""
+        return tuple(self.text[len(self.request.prompt_ids) :])
 
     def emit(self, token_ids: list[int]) -> tuple[list[int], FinishReason | None]:
         """Appends verified tokens up to the sequence's end; returns them, and why it ends."""
@@ -60,17 +76,17 @@ class _Sequence:
         return token_ids[:kept], reason
 
     def completion(self, reason: FinishReason, rule: VerificationRule) -> Completion:
-        prompt_tokens = len(self.request.prompt_ids)
         return Completion(
             id=self.request.id,
             category=self.request.category,
-            prompt_tokens=prompt_tokens,
-            token_ids=tuple(self.text[prompt_tokens:]),
+            prompt_tokens=len(self.request.prompt_ids),
+            token_ids=self.output,
             finish_reason=reason,
             cycles=tuple(self.cycles),
             prefill_ms=self.prefill_ms,
             rule=rule.spec,
             lossless=rule.lossless,
+            reused_prefix_tokens=self.reused_prefix_tokens,
         )
 
 
@@ -79,6 +95,14 @@ class DecodingEngine:
 
     Up to ``batch_size`` sequences run at a time. A free slot goes to the next request before every
     cycle, lowest slot first, and all running sequences take part in every cycle.
+
+    A request that cannot be decoded fails alone, with a ``Failed`` event. A cycle happens wholly or
+    not at all: where a model runs out of memory or returns NaN, the cycle is taken back, and the
+    others go on without the sequence to blame (docs/serving-many.md).
+
+    Attributes:
+      batch_limit: sequences at a time that memory has allowed in this run, <= ``batch_size``; the
+        youngest of those that run wait while there are more.
     """
 
     def __init__(
@@ -99,7 +123,8 @@ class DecodingEngine:
         Args:
           verifier: the target model, with at least ``batch_size`` slots.
           drafter: proposes tokens, with as many rows; None to decode plainly.
-          controller: drives the policy; no rows of it may be in use.
+          controller: drives the policy; no rows of it may be in use. It has as many drafters as
+            ``drafter`` has names.
           stop_rules: what ends a sequence besides its length.
           rule: which drafted tokens stand and what follows them: greedy decoding, or sampling.
           batch_size: most sequences at a time, >= 1.
@@ -109,8 +134,14 @@ class DecodingEngine:
           on_tokens: called with tokens as soon as they are verified.
 
         Raises:
-          ConfigError: a batch size that is not positive, or larger than the verifier's slots.
+          ConfigError: a batch size that is not positive, or larger than the verifier's slots; or a
+            controller for another number of drafters.
         """
+        if drafter is not None and len(drafter.names) != len(controller.drafters):
+            raise ConfigError(
+                f"the controller knows {len(controller.drafters)} drafters, {drafter.spec} has "
+                f"{len(drafter.names)}; create it with drafters=drafter.names"
+            )
         if not 1 <= batch_size <= verifier.slots:
             raise ConfigError(
                 f"batch_size = {batch_size}; the verifier has {verifier.slots} slots, so that "
@@ -126,67 +157,115 @@ class DecodingEngine:
         self._measured_times = measured_times
         self._on_tokens = on_tokens
         self._looks_inside = controller.policy.looks_inside_draft
-        self._running: dict[int, _Sequence] = {}  # by row
+        self.batch_limit = batch_size
+        self._slots = Slots(verifier, drafter, controller, batch_size)
+        self._running: dict[int, _Sequence] = {}  # by row, the oldest first
+        self._suspects: deque[int] = deque()  # rows whose next cycle is theirs alone
+        self._cancelled: set[str] = set()
+
+    @property
+    def running_ids(self) -> tuple[str, ...]:
+        """Ids of the requests that run now, the oldest first."""
+        return tuple(sequence.request.id for sequence in self._running.values())
 
     def complete(self, requests: Iterable[Request]) -> list[Completion]:
         """Decodes all requests; completions in the order of the requests.
 
         Raises:
-          As ``run``.
+          AdaptiveSpecError: the first request's that failed, when all others are done; ``outcomes``
+            gives these, too.
         """
-        wanted = list(requests)
-        done = {
-            event.completion.id: event.completion
-            for event in self.run(wanted)
-            if isinstance(event, Finished)
-        }
-        return [done[request.id] for request in wanted]
+        done = []
+        for outcome in self.outcomes(requests):
+            if isinstance(outcome, Failed):
+                raise outcome.error
+            done.append(outcome)
+        return done
 
-    def run(self, requests: Iterable[Request]) -> Iterator[Event]:
+    def outcomes(self, requests: Iterable[Request]) -> list[Completion | Failed]:
+        """Decodes all requests; what became of each, in the order of the requests.
+
+        Raises:
+          ConfigError: the controller's rows are in use by another run.
+        """
+        # Copies, so that a request given twice by mistake is told apart.
+        wanted = [dataclasses.replace(request) for request in requests]
+        places = {id(request): i for i, request in enumerate(wanted)}
+        first = {request.id: i for i, request in reversed([*enumerate(wanted)])}
+        done: dict[int, Completion | Failed] = {}
+        for event in self.run(wanted):
+            if isinstance(event, Finished):
+                done[first[event.completion.id]] = event.completion
+            elif isinstance(event, Failed):
+                done[places[id(event.request)]] = event
+        return [done[i] for i in range(len(wanted))]
+
+    def run(self, requests: Iterable[Request | None]) -> Iterator[Event]:
         """Decodes requests, yielding events as tokens are verified.
 
         Closing the iterator early cancels what is running and frees its rows.
 
+        Args:
+          requests: with distinct ids; read one at a time, each when there is a row for it. None
+            among them says that none waits now, and to ask again after a cycle; where nothing runs
+            either (``running_ids``), wait or stop rather than say so.
+
         Raises:
-          ContextLengthError: a prompt that leaves no room in the verifier's context.
-          PromptError: a token outside the vocabulary, or two requests with one id.
-          NumericsError: logits that are not numbers (while iterating).
           ConfigError: the controller's rows are in use by another run (while iterating).
         """
-        pending = deque(requests)
-        self._check(pending)
-        return self._run(pending)
+        verifier = self.verifier
+        return self._run(
+            Intake(requests, context_limit=verifier.context_limit, vocab_size=verifier.vocab_size)
+        )
 
-    def _run(self, pending: deque[Request]) -> Iterator[Event]:
+    def cancel(self, request_id: str) -> None:
+        """Ends a request before the next cycle, with ``finish_reason="cancelled"``.
+
+        May be called from any thread, and while events are read. One that waits ends when its turn
+        comes; one that is done is left as it is. Forgotten when the run ends.
+        """
+        self._cancelled.add(request_id)
+
+    def _run(self, intake: Intake) -> Iterator[Event]:
         if self.controller.running.size:
             raise ConfigError(
                 f"the controller drives {self.controller.running.size} sequences already; finish "
                 "or close the other run first, or use a controller of its own"
             )
+        self.batch_limit = self.batch_size
         try:
-            while pending or self._running:
-                while pending and len(self._running) < self.batch_size:
-                    self._admit(pending.popleft())
-                for event in self._cycle():
-                    if self._on_tokens is not None and isinstance(event, TokensEmitted):
-                        self._on_tokens(event)
-                    yield event
-        except NumericsError:
-            self.verifier.cache.clear()
+            while intake.open or self._running:
+                yield from self._end_cancelled()
+                yield from self._admit(intake)
+                if self._running:
+                    for event in self._cycle():
+                        if self._on_tokens is not None and isinstance(event, TokensEmitted):
+                            self._on_tokens(event)
+                        yield event
+        except Exception:
+            self.verifier.cache.clear()  # whatever went wrong, it is not to be found by the next
             raise
         finally:
-            self._free(list(self._running), finished=False)
+            self._slots.reset()
+            self._running.clear()
+            self._suspects.clear()
+            self._cancelled.clear()
 
     def _cycle(self) -> list[Event]:
         """One cycle of everything that runs: plan, draft, verify, emit, learn, release."""
-        rows = self.controller.running
+        rows = self._next_rows()
         sequences = [self._running[row] for row in rows.tolist()]
-        plan = self.controller.decide(rows)
-        began = time.perf_counter()
-        draft = self._draft(plan, sequences)
-        drafted = time.perf_counter()
-        verdict = self._verify(plan, sequences, draft)
-        verified = time.perf_counter()
+        plan = self.controller.decide(rows, self._available(rows, sequences))
+        try:
+            began = time.perf_counter()
+            draft = self._draft(plan, sequences)
+            drafted = time.perf_counter()
+            verdict = self._verify(plan, sequences, draft)
+            verified = time.perf_counter()
+        except Exception as error:
+            if not isinstance(error, NumericsError) and not is_out_of_memory(error):
+                raise
+            return self._call_off(plan, error)
         draft_ms = (drafted - began) * 1e3 if plan.tau.any() else 0.0
         times_ms = draft_ms, (verified - drafted) * 1e3
         emissions = [
@@ -203,18 +282,49 @@ class DecodingEngine:
                 self._record(i, plan, draft, int(accepted[i]), int(emitted[i]), times_ms)
             )
             events.append(_emitted(sequence, tokens))
+            self.verifier.truncate([int(rows[i])], [len(sequence.text) - 1])
             ending = reason or ("budget" if spent[i] else None)
             if ending is not None:
                 events.append(Finished(sequence.completion(ending, self.rule)))
-                self._free([int(rows[i])], finished=True)
-            else:
-                self.verifier.truncate([int(rows[i])], [len(sequence.text) - 1])
+                self._leave(int(rows[i]), finished=True)
         return events
+
+    def _next_rows(self) -> IntArray:
+        """Rows of the next cycle: all, the oldest that memory allows, or one that is suspected."""
+        while self._suspects:
+            row = self._suspects.popleft()
+            if row in self._running:
+                return np.array([row], np.int64)
+        return np.array(sorted([*self._running][: self.batch_limit]), np.int64)
+
+    def _call_off(self, plan: Plan, error: Exception) -> list[Event]:
+        """Takes back a cycle that failed, and sees to it that the others can go on.
+
+        Rows that shared it with NaN go alone next, so that the one to blame fails alone. Where
+        memory ran out, fewer take part from now on.
+        """
+        rows = plan.rows.tolist()
+        self.controller.withdraw(plan)
+        self.verifier.truncate(rows, [len(self._running[row].text) - 1 for row in rows])
+        if len(rows) == 1:
+            return [self._fail(rows[0], error)]
+        if isinstance(error, NumericsError):
+            self._suspects.extend(rows)
+        else:
+            self.batch_limit = len(rows) // 2
+        return []
+
+    def _available(self, rows: IntArray, sequences: list[_Sequence]) -> BoolArray | None:
+        if self.drafter is None:
+            return None
+        texts = [sequence.text for sequence in sequences]
+        return self.drafter.available(rows.tolist(), texts)
 
     def _draft(self, plan: Plan, sequences: list[_Sequence]) -> Draft:
         if self.drafter is None or not plan.tau.any():
             return Draft.none(len(sequences))
-        return self.drafter.propose(
+        return self.drafter.propose_by(
+            plan.drafter,
             plan.rows.tolist(),
             [sequence.text for sequence in sequences],
             plan.tau,
@@ -292,59 +402,83 @@ class DecodingEngine:
             verify_ms=times_ms[1],
             context_tokens=int(plan.cycle.prompt_tokens[i]) + position,
             batch_size=plan.rows.size,
+            drafter=self.drafter.names[plan.drafter[i]] if self.drafter and drafted else None,
         )
 
-    def _admit(self, request: Request) -> None:
-        """Takes the lowest free row for a request and reads its prompt."""
-        prompt = list(request.prompt_ids)
+    def _admit(self, intake: Intake) -> list[Event]:
+        """Gives free rows to the next requests, lowest row first, and reads their prompts."""
+        events: list[Event] = []
+        admitted = []
+        while intake.open and len(self._running) < self.batch_limit:
+            request = intake.take()
+            if request is None:
+                break
+            if isinstance(request, Failed):
+                events.append(request)
+                continue
+            sequence = self._sequence(request)
+            if request.id in self._cancelled:
+                events.append(Finished(sequence.completion("cancelled", self.rule)))
+                continue
+            row = self._slots.take(sequence.text, sequence.limit)
+            self._running[row] = sequence
+            admitted.append(row)
+        return events + (self._read(admitted) if admitted else [])
+
+    def _sequence(self, request: Request) -> _Sequence:
+        prompt = np.asarray(request.prompt_ids).tolist()
         limit = min(request.max_new_tokens, self.verifier.context_limit - len(prompt))
-        reach = self._draftable_tokens(prompt, limit)
         seed = request.noise_seed(self.rule.seed)
-        sequence = _Sequence(request, prompt, limit, self.stop_rules.follow(prompt), seed)
-        sizes = (np.array([value], np.int64) for value in (len(prompt), limit, reach))
-        row = int(self.controller.admit(*sizes)[0])
-        self._running[row] = sequence
+        return _Sequence(request, prompt, limit, self.stop_rules.follow(prompt), seed)
+
+    def _read(self, rows: list[int]) -> list[Event]:
+        """Reads the prompts of newly admitted rows: together, or alone where memory runs out."""
         began = time.perf_counter()
-        self.verifier.prefill(row, prompt[:-1])
-        if self.drafter is not None and reach > 0:
-            self.drafter.begin(row, prompt)
-        sequence.prefill_ms = (time.perf_counter() - began) * 1e3
-
-    def _draftable_tokens(self, prompt: list[int], limit: int) -> int:
-        """Output positions within the drafter's context, which holds the prompt too."""
-        if self.drafter is None:
-            return 0
-        if self.drafter.context_limit is None:
-            return limit
-        return max(self.drafter.context_limit - len(prompt), 0)
-
-    def _free(self, rows: list[int], *, finished: bool) -> None:
+        try:
+            reused = self._slots.read(rows)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(rows) == 1:
+                return [self._fail(rows[0], error)]
+        else:
+            elapsed_ms = (time.perf_counter() - began) * 1e3
+            for row in rows:
+                self._running[row].prefill_ms = elapsed_ms
+                self._running[row].reused_prefix_tokens = reused[row]
+            return []
         for row in rows:
-            del self._running[row]
-            self.controller.release(np.array([row]), finished=finished)
             self.verifier.reset(row)
-            if self.drafter is not None:
-                self.drafter.end(row)
+        return [event for row in rows for event in self._read([row])]
 
-    def _check(self, requests: Iterable[Request]) -> None:
-        """Refuses the whole run before anything of it has begun."""
-        context, vocabulary = self.verifier.context_limit, self.verifier.vocab_size
-        seen: set[str] = set()
-        for request in requests:
-            if request.id in seen:
-                raise PromptError(f"request {request.id!r}: two requests have this id")
-            seen.add(request.id)
-            if len(request.prompt_ids) >= context:
-                raise ContextLengthError(
-                    f"request {request.id!r}: the prompt has {len(request.prompt_ids)} tokens, the "
-                    f"model's context {context}; at least one must be left for the answer"
-                )
-            lowest, highest = min(request.prompt_ids), max(request.prompt_ids)
-            if lowest < 0 or highest >= vocabulary:
-                raise PromptError(
-                    f"request {request.id!r}: prompt_ids range from {lowest} to {highest}; the "
-                    f"model's vocabulary allows 0 to {vocabulary - 1}"
-                )
+    def _leave(self, row: int, *, finished: bool) -> _Sequence:
+        self._slots.give_back(row, finished=finished)
+        return self._running.pop(row)
+
+    def _fail(self, row: int, error: Exception) -> Failed:
+        """Ends a sequence that failed, and wipes its row."""
+        sequence = self._leave(row, finished=False)
+        self._slots.wipe(row)
+        return Failed(sequence.request, _reason(sequence.request, error), sequence.output)
+
+    def _end_cancelled(self) -> list[Event]:
+        """Ends what was cancelled since the last cycle."""
+        asked_for = self._cancelled
+        rows = [row for row, s in self._running.items() if s.request.id in asked_for]
+        return [
+            Finished(self._leave(row, finished=False).completion("cancelled", self.rule))
+            for row in rows
+        ]
+
+
+def _reason(request: Request, error: Exception) -> AdaptiveSpecError:
+    if isinstance(error, NumericsError):
+        return NumericsError(f"request {request.id!r}: {error}")
+    return DeviceMemoryError(
+        f"request {request.id!r}: out of memory, even with no other sequence in the pass "
+        f"({str(error).strip().partition(chr(10))[0]}); lower max_new_tokens, batch_size (whose "
+        "caches take memory, too) or the runner's prefill_chunk_tokens, or take a smaller model"
+    )
 
 
 def _seeds(sequences: list[_Sequence]) -> npt.NDArray[np.uint64]:

@@ -5,7 +5,8 @@ The output does not depend on tau, so one look at each position is enough (docs/
 - a drafter that goes token by token is run over the finished text in one pass, which gives its
   choice and signals everywhere; what it says after a wrong choice depends only on where that was,
   so one rollout per disagreement completes the trace;
-- prompt lookup is asked at every position.
+- prompt lookup is asked at every position;
+- a composed drafter is recorded drafter by drafter.
 """
 
 from collections.abc import Sequence
@@ -16,14 +17,23 @@ import torch
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec.decoding import transfer
 from adaptive_spec.decoding.drafters.base import Drafter
+from adaptive_spec.decoding.drafters.composed import ComposedDrafter
 from adaptive_spec.decoding.drafters.draft_model import DraftModelDrafter, token_signals
 from adaptive_spec.decoding.drafters.prompt_lookup import PromptLookupDrafter, matches, run_length
+from adaptive_spec.decoding.drafters.synthetic import SyntheticDrafter
 from adaptive_spec.decoding.requests import Completion, Request
 from adaptive_spec.decoding.runner import ModelRunner
 from adaptive_spec.decoding.sampling import Contexts
 from adaptive_spec.decoding.verification import GREEDY, VerificationRule
 from adaptive_spec.errors import ConfigError, NumericsError
-from adaptive_spec.traces.records import SequenceTrace, SignalTrace, run_lengths_of
+from adaptive_spec.traces.records import (
+    DrafterTrace,
+    SequenceTrace,
+    SignalTrace,
+    in_default_order,
+    run_lengths_of,
+)
+from adaptive_spec.traces.synthetic import sequence_number
 
 _ROLLOUTS_AT_ONCE = 16
 
@@ -68,17 +78,21 @@ class Recorder:
             on tau.
         """
         require_tau_invariant(rule)
-        if not isinstance(drafter, DraftModelDrafter | PromptLookupDrafter):
-            raise ConfigError(f"record: drafters of type {type(drafter).__name__} are not known")
-        self._drafter = drafter
+        self._composed = isinstance(drafter, ComposedDrafter)
+        self._drafters = drafter.components
+        for one in self._drafters:
+            if not isinstance(one, DraftModelDrafter | PromptLookupDrafter | SyntheticDrafter):
+                raise ConfigError(f"record: drafters of type {type(one).__name__} are not known")
         self._context_limit = context_limit
         self._rule = rule
         self._vocab_size = vocab_size
         self._depth = max(signal_depth - 1, 0)
         self._signals = signal_depth > 0
-        self._runner: ModelRunner | None = None
-        if isinstance(drafter, DraftModelDrafter):
-            self._runner = ModelRunner(drafter.runner.model, slots=1 + _ROLLOUTS_AT_ONCE)
+        self._runners = {
+            one.spec: ModelRunner(one.runner.model, slots=1 + _ROLLOUTS_AT_ONCE)
+            for one in self._drafters
+            if isinstance(one, DraftModelDrafter)
+        }
 
     def record(self, request: Request, completion: Completion) -> SequenceTrace:
         """The trace of a finished request, decoded by any policy.
@@ -88,28 +102,39 @@ class Recorder:
         """
         prompt, output = list(request.prompt_ids), list(completion.token_ids)
         limit = min(request.max_new_tokens, self._context_limit - len(prompt))
-        draftable = None
-        if self._drafter.context_limit is not None:
-            draftable = max(self._drafter.context_limit - len(prompt), 0)
-        if isinstance(self._drafter, PromptLookupDrafter):
-            runs, proposes, signals = self._lookup(self._drafter, prompt, output)
-        else:
-            seed = request.noise_seed(self._rule.seed)
-            runs, signals = self._draft_model(self._drafter, prompt, output, draftable, seed)
-            proposes = np.ones(len(output), np.bool_)
+        seed = request.noise_seed(self._rule.seed)
+        said = tuple(self._along(drafter, prompt, output, seed) for drafter in self._drafters)
+        whole = in_default_order(said) if self._composed else said[0]
         return SequenceTrace(
             id=request.id,
             category=request.category,
             prompt_tokens=len(prompt),
-            run_lengths=runs,
-            proposes=proposes,
+            run_lengths=whole.run_lengths,
+            proposes=whole.proposes,
             limit_tokens=limit,
-            draftable_tokens=draftable,
+            draftable_tokens=whole.draftable_tokens,
             finish_reason=completion.finish_reason,
-            signals=signals if self._signals else {},
+            signals=whole.signals,
             prompt_ids=np.asarray(prompt, np.int64),
             output_ids=np.asarray(output, np.int64),
+            components=said if self._composed else (),
         )
+
+    def _along(
+        self, drafter: Drafter, prompt: list[int], output: list[int], seed: int
+    ) -> DrafterTrace:
+        """What one drafter would have said along the output."""
+        draftable = None if drafter.context_limit is None else drafter.room(prompt)
+        proposes = np.ones(len(output), np.bool_)
+        signals: dict[str, SignalTrace] = {}
+        if isinstance(drafter, PromptLookupDrafter):
+            runs, proposes, signals = self._lookup(drafter, prompt, output)
+        elif isinstance(drafter, SyntheticDrafter):
+            runs = drafter.hazards.run_lengths(sequence_number(prompt), len(output))
+        else:
+            assert isinstance(drafter, DraftModelDrafter)
+            runs, signals = self._draft_model(drafter, prompt, output, draftable, seed)
+        return DrafterTrace(runs, proposes, draftable, signals if self._signals else {})
 
     def _lookup(
         self, drafter: PromptLookupDrafter, prompt: list[int], output: list[int]
@@ -134,8 +159,7 @@ class Recorder:
         draftable: int | None,
         seed: int,
     ) -> tuple[IntArray, dict[str, SignalTrace]]:
-        runner = self._runner
-        assert runner is not None
+        runner = self._runners[drafter.spec]
         # Beyond the drafter's context nothing is ever drafted, so nothing needs to be known.
         known = len(output) if draftable is None else min(len(output), draftable)
         agreement = np.zeros(len(output), np.bool_)
@@ -167,8 +191,7 @@ class Recorder:
         self, drafter: DraftModelDrafter, texts: list[list[int]], wrong: IntArray, seed: int
     ) -> FloatArray:
         """Signals of drafting on after a wrong token behind each text, ``[n, depth, 3]``."""
-        runner = self._runner
-        assert runner is not None
+        runner = self._runners[drafter.spec]
         rows = list(range(1, 1 + len(texts)))
         runner.cache.fork(0, rows)
         runner.truncate(rows, [len(text) for text in texts])

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
-from adaptive_spec.errors import PromptError
+from adaptive_spec.errors import AdaptiveSpecError, PromptError
 from adaptive_spec.policy import DraftSignals
 from adaptive_spec.randomness import sequence_seed
 
-FinishReason: TypeAlias = Literal["eos", "stop", "length", "budget"]
+FinishReason: TypeAlias = Literal["eos", "stop", "length", "budget", "cancelled"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,7 @@ class CycleRecord:
       draft_ms, verify_ms: measured times of the batch's cycle.
       context_tokens: prompt and output tokens before the cycle.
       batch_size: sequences that shared the pass.
+      drafter: name of who drafted; None where nothing was.
     """
 
     position: int
@@ -74,6 +75,16 @@ class CycleRecord:
     verify_ms: float
     context_tokens: int
     batch_size: int
+    drafter: str | None = None
+
+
+class DrafterShare(NamedTuple):
+    """What one drafter contributed: cycles that it drafted for, tokens drafted and accepted."""
+
+    name: str
+    cycles: int
+    num_draft_tokens: int
+    num_accepted_tokens: int
 
 
 @dataclass(frozen=True)
@@ -84,9 +95,12 @@ class Completion:
       id, category, prompt_tokens: of the request.
       token_ids: the output; a stop token is its last.
       finish_reason: "eos" (stop token), "stop" (stop string), "length" (``max_new_tokens`` or the
-        context's end) or "budget" (its verifier passes were spent).
+        context's end), "budget" (its verifier passes were spent) or "cancelled".
       cycles: every cycle, in order.
-      prefill_ms: time of reading the prompt, verifier and drafter.
+      prefill_ms: time of reading the prompt, verifier and drafter; prompts that were read together
+        have it in common.
+      reused_prefix_tokens: first tokens of the prompt that the verifier did not read, since another
+        sequence's text begins alike.
       rule: spec of the verification rule; ``lossless``: whether outputs under it are distributed as
         the verifier's own.
     """
@@ -100,6 +114,7 @@ class Completion:
     prefill_ms: float
     rule: str = "greedy"
     lossless: bool = True
+    reused_prefix_tokens: int = 0
 
     @property
     def decode_ms(self) -> float:
@@ -115,6 +130,21 @@ class Completion:
     def num_accepted_tokens(self) -> int:
         """Drafted tokens that were emitted."""
         return sum(cycle.num_accepted_tokens for cycle in self.cycles)
+
+    @property
+    def drafters(self) -> tuple[DrafterShare, ...]:
+        """What each drafter contributed that drafted at all, in the order of their first cycles."""
+        names = dict.fromkeys(cycle.drafter for cycle in self.cycles if cycle.drafter is not None)
+        own = ([c for c in self.cycles if c.drafter == name] for name in names)
+        return tuple(
+            DrafterShare(
+                name,
+                len(cycles),
+                sum(cycle.num_draft_tokens for cycle in cycles),
+                sum(cycle.num_accepted_tokens for cycle in cycles),
+            )
+            for name, cycles in zip(names, own, strict=True)
+        )
 
 
 @dataclass(frozen=True)
@@ -142,4 +172,19 @@ class Finished:
     completion: Completion
 
 
-Event: TypeAlias = TokensEmitted | Finished
+@dataclass(frozen=True)
+class Failed:
+    """A request could not be decoded, or not to its end; the others go on.
+
+    Attributes:
+      request: as it was given.
+      error: the reason, to be shown or raised.
+      token_ids: what was verified before.
+    """
+
+    request: Request
+    error: AdaptiveSpecError
+    token_ids: tuple[int, ...] = ()
+
+
+Event: TypeAlias = TokensEmitted | Finished | Failed

@@ -1,7 +1,7 @@
 """One causal language model with its KV cache: ragged rows in, logits out, one pass per call.
 
 Rows of different lengths share a pass: their new tokens are padded on the right to the widest row,
-each query sees exactly the tokens before it through a boolean mask, and positions are explicit. The
+each query sees exactly the tokens before it through a mask, and positions are explicit. The
 padding's keys and values land beyond the row's length, where the next pass overwrites them.
 """
 
@@ -11,17 +11,12 @@ from typing import Any
 
 import torch
 
-from adaptive_spec.decoding.compatibility import (
-    attention_kind,
-    context_limit,
-    require_supported,
-)
+from adaptive_spec.decoding.compatibility import context_limit, require_supported
+from adaptive_spec.decoding.forward.base import Pass
+from adaptive_spec.decoding.forward.choice import TOLERANCE, choose_forward
 from adaptive_spec.decoding.kv_cache import KVCache
 from adaptive_spec.decoding.transfer import to_device
 from adaptive_spec.errors import ModelLoadError
-
-# Largest difference of logits, over their largest magnitude, that rounding explains.
-_TOLERANCE = {torch.float32: 1e-3, torch.float16: 3e-2, torch.bfloat16: 1e-1}
 
 
 class ModelRunner:
@@ -46,14 +41,13 @@ class ModelRunner:
           model: a transformers causal language model.
           slots: sequences held at a time, >= 1.
           capacity_tokens: tokens per row to make room for at first; grows when needed.
-          prefill_chunk_tokens: most prompt tokens of one pass, >= 1.
+          prefill_chunk_tokens: most prompt tokens of one pass, all rows together, >= 1.
 
         Raises:
           ModelLoadError: a kind of model that the core cannot drive. ``check`` also tries it out.
         """
         require_supported(model)
-        parameters = inspect.signature(model.forward).parameters
-        if "position_ids" not in parameters:
+        if "position_ids" not in inspect.signature(model.forward).parameters:
             raise ModelLoadError(
                 f"{type(model).__name__}: it takes no position_ids, so rows cannot be told apart"
             )
@@ -63,9 +57,8 @@ class ModelRunner:
         self.vocab_size = int(model.get_input_embeddings().weight.shape[0])
         self.device: torch.device = model.get_input_embeddings().weight.device
         self.cache = KVCache(model.config.num_hidden_layers, slots, capacity_tokens)
-        self._keeps_logits = "logits_to_keep" in parameters
+        self._forward = choose_forward(self.model)
         self._chunk = prefill_chunk_tokens
-        self._additive = attention_kind(model.config) == "eager"
 
     def length(self, row: int) -> int:
         """Tokens that a row's cache holds."""
@@ -79,13 +72,30 @@ class ModelRunner:
         """Empties a row."""
         self.cache.truncate([row], [0])
 
-    @torch.inference_mode()
     def prefill(self, row: int, token_ids: Sequence[int]) -> None:
-        """Appends tokens to one row without computing logits, in chunks."""
-        for start in range(0, len(token_ids), self._chunk):
-            chunk = list(token_ids[start : start + self._chunk])
-            ids = to_device([chunk], self.device)
-            self._forward(self.model.base_model, [row], ids, [len(chunk)])
+        """Appends tokens to one row without computing logits; as ``prefill_rows``."""
+        self.prefill_rows([row], [token_ids])
+
+    @torch.inference_mode()
+    def prefill_rows(self, rows: Sequence[int], token_ids: Sequence[Sequence[int]]) -> None:
+        """Appends tokens to rows without computing logits: together, and in chunks.
+
+        Args:
+          rows: ``[b]`` distinct, ascending.
+          token_ids: ``[b]`` lists of any lengths, 0 among them. A pass takes at most
+            ``prefill_chunk_tokens`` tokens, padding included.
+        """
+        left = {row: list(own) for row, own in zip(rows, token_ids, strict=True) if len(own)}
+        while left:
+            together = list(left)[: self._chunk]
+            width = min(max(len(left[row]) for row in together), self._chunk // len(together))
+            chunks = [left[row][:width] for row in together]
+            widths = [len(own) for own in chunks]
+            with self.cache.writing(together, widths) as starts:
+                ids = to_device(_padded(chunks), self.device)
+                self._forward.fill(Pass(ids, starts, widths), self.cache)
+            left = {row: own[width:] if row in together else own for row, own in left.items()}
+            left = {row: own for row, own in left.items() if own}
 
     @torch.inference_mode()
     def append(
@@ -103,12 +113,10 @@ class ModelRunner:
           ``[b, 1, V]`` for the last tokens.
         """
         widths = [len(tokens) for tokens in token_ids]
-        width = max(widths)
-        padded = [[*tokens] + [0] * (width - len(tokens)) for tokens in token_ids]
         wanted = None
-        if last_only and width > 1:
+        if last_only and max(widths) > 1:
             wanted = to_device([[own - 1] for own in widths], self.device)
-        return self._logits(rows, to_device(padded, self.device), widths, wanted)
+        return self._logits(rows, to_device(_padded(token_ids), self.device), widths, wanted)
 
     @torch.inference_mode()
     def step(self, rows: Sequence[int], token_ids: torch.Tensor) -> torch.Tensor:
@@ -122,47 +130,9 @@ class ModelRunner:
         widths: list[int],
         wanted: torch.Tensor | None,
     ) -> torch.Tensor:
-        if wanted is None or not self._keeps_logits:
-            logits: torch.Tensor = self._forward(self.model, rows, ids, widths).logits
-            return logits if wanted is None else logits.take_along_dim(wanted[..., None], dim=1)
-        output = self._forward(self.model, rows, ids, widths, logits_to_keep=wanted)
-        kept: torch.Tensor = output.logits
-        return kept
-
-    def _forward(
-        self, module: Any, rows: Sequence[int], ids: torch.Tensor, widths: list[int], **options: Any
-    ) -> Any:
         """One pass over ``ids`` ``[b, width]``, of which each row owns the first ``widths``."""
-        width = ids.shape[1]
         with self.cache.writing(rows, widths) as starts:
-            # Padding repeats its row's last position: it stays within the position table.
-            positions = to_device(
-                [
-                    [start + min(i, own - 1) for i in range(width)]
-                    for start, own in zip(starts, widths, strict=True)
-                ],
-                self.device,
-            )
-            # A single row needs no mask of ours, and attention without one runs faster kernels.
-            mask = None if len(widths) == 1 else self._mask(positions, max(starts) + width)
-            return module(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=positions,
-                past_key_values=self.cache,
-                use_cache=True,
-                **options,
-            )
-
-    def _mask(self, positions: torch.Tensor, reach: int) -> torch.Tensor:
-        """Which entries each query may see, ``[b, 1, width, reach]``: those up to its position."""
-        seen = torch.arange(reach, device=self.device) <= positions[:, None, :, None]
-        if not self._additive:
-            return seen
-        dtype = self.model.dtype
-        return torch.zeros(seen.shape, dtype=dtype, device=self.device).masked_fill_(
-            ~seen, torch.finfo(dtype).min
-        )
+            return self._forward.logits(Pass(ids, starts, widths), self.cache, wanted)
 
     @staticmethod
     def check(model: Any) -> None:
@@ -182,7 +152,7 @@ class ModelRunner:
                 f"{type(model).__name__}: it cannot be driven by the decoding core "
                 f"({type(error).__name__}: {error})"
             ) from error
-        allowed = _TOLERANCE.get(model.dtype, 1e-1)
+        allowed = TOLERANCE.get(model.dtype, 1e-1)
         if not difference <= allowed:  # NaN must not pass
             raise ModelLoadError(
                 f"{type(model).__name__}: logits through the decoding core's cache differ from a "
@@ -212,3 +182,9 @@ class ModelRunner:
         )
         worst = torch.maximum((ours - plain).abs().amax(), (again - plain[:2]).abs().amax())
         return float(worst / plain.abs().amax().clamp(min=1e-6))
+
+
+def _padded(token_ids: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Lists of one length, the longest's: ``[b, width]``."""
+    width = max(map(len, token_ids))
+    return [[*own] + [0] * (width - len(own)) for own in token_ids]

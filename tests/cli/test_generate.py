@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 import torch
 
-from adaptive_spec.decoding.models import load_verifier
+from adaptive_spec.decoding import KVCache
+from adaptive_spec.decoding.models import Verifier, load_verifier
 from adaptive_spec.traces import read_cycles
 from tests.cli.running import refuse, run, succeed
-from tests.tiny_pair import PROMPTS, TinyPair
+from tests.tiny_pair import PROMPTS, TinyPair, write_prompts
 
 PROMPT = "the story: stop, the end. the story"
 
@@ -200,3 +201,80 @@ def test_a_failed_run_leaves_earlier_results_whole(pair: TinyPair, tmp_path: Pat
     assert result.code == 1
     assert target.read_text(encoding="utf-8") == "earlier"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_prompts_that_fail_are_named_and_the_others_answered(
+    pair: TinyPair, plain: dict[str, list[int]], tmp_path: Path
+) -> None:
+    bad = {"id": "long", "prompt": "x" * 5000}
+    prompts = write_prompts(tmp_path / "some.jsonl", [*PROMPTS[:2], bad, *PROMPTS[2:]])
+    target = tmp_path / "answers.json"
+    for batch_size in (1, 3):
+        result = run(
+            *("generate", "--verifier", pair.verifier, "--drafter", pair.drafter),
+            *("--prompts", prompts, "--max-new-tokens", 24, "--json", target),
+            *("--batch-size", batch_size, "--policy", "fixed:tau=3"),
+        )
+        assert result.code == 1
+        assert "[long] failed: request 'long': the prompt has 5017 tokens" in result.err
+        last = result.err.splitlines()[-1]
+        assert last.startswith("error: 1 of 5 prompts failed, for the reasons above: long;")
+        report = json.loads(target.read_text(encoding="utf-8"))
+        outputs = {c["id"]: c["token_ids"] for c in report["completions"]}
+        assert outputs == plain
+        assert [failure["id"] for failure in report["failures"]] == ["long"]
+
+
+def test_prompts_without_tokens_fail_alone(
+    pair: TinyPair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = Verifier.encode
+
+    def forgetful(self: Verifier, prompt: str, *, chat_template: bool = True) -> list[int]:
+        return encode(self, "" if "story" in prompt else prompt, chat_template=chat_template)
+
+    monkeypatch.setattr(Verifier, "encode", forgetful)
+    target = tmp_path / "answers.json"
+    command = ("generate", "--verifier", pair.verifier, "--no-chat-template", "--max-new-tokens", 3)
+    files = ("--prompts", pair.prompts, "--json", target)
+    result = run(*command, *files)
+    assert result.code == 1
+    assert "2 of 4 prompts failed" in result.err
+    report = json.loads(target.read_text(encoding="utf-8"))
+    assert [c["id"] for c in report["completions"]] == ["b", "c"]
+    target.unlink()
+    message = refuse(*command, *files, "--category", "question", code=1)
+    assert message.endswith("it has no tokens")
+    assert "1 of 1" not in message
+    monkeypatch.setattr(
+        Verifier, "encode", lambda self, *_, **__: encode(self, "", chat_template=False)
+    )
+    assert "4 of 4 prompts failed" in refuse(*command, *files, code=1)
+    assert not target.exists()
+
+
+def test_prompts_that_begin_alike_are_read_once(pair: TinyPair, tmp_path: Path) -> None:
+    system = "the story of the end, and the stop; "
+    prompts = [{"id": name, "prompt": system * 2 + name} for name in ("one", "two", "other")]
+    path = write_prompts(tmp_path / "system.jsonl", prompts)
+    answers = generate(pair, "--prompts", path, "--max-new-tokens", 2, "--batch-size", 2)
+    assert [c["reused_prefix_tokens"] > 16 for c in answers] == [False, True, True]
+
+
+def test_a_batch_that_memory_does_not_allow_shrinks(
+    pair: TinyPair, plain: dict[str, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writing = KVCache.writing
+
+    def small(self: KVCache, rows: list[int], widths: list[int]) -> Any:
+        if len(rows) > 2 and self.capacity_tokens > 64:  # not when the model is tried out
+            raise MemoryError
+        return writing(self, rows, widths)
+
+    monkeypatch.setattr(KVCache, "writing", small)
+    result = succeed(
+        *("generate", "--verifier", pair.verifier, "--drafter", "none", "--batch-size", 4),
+        *("--prompts", pair.prompts, "--max-new-tokens", 24, "--json", "-"),
+    )
+    assert {c["id"]: c["token_ids"] for c in result.json()["completions"]} == plain
+    assert "memory ran out: went on with 2 sequences at a time" in result.err

@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from adaptive_spec import NumericsError
 from adaptive_spec.decoding.recorder import Recorder
 from adaptive_spec.traces import read_trace
 from tests.cli.running import Result, refuse, run, succeed
@@ -194,6 +195,29 @@ def test_a_prompt_too_long_leaves_the_trace_whole(
     assert "'long': the prompt has 50" in message
     assert trace.read_bytes() == before
     assert [path.name for path in trace.parent.iterdir()] == [trace.name]
+
+
+def test_prompts_that_fail_are_named_and_the_others_recorded(
+    pair: TinyPair, trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Recorder.record
+
+    def broken(self: Recorder, request: Any, completion: Any) -> Any:
+        if request.id == "nan":
+            raise NumericsError("the draft model's logits are not finite")
+        return original(self, request, completion)
+
+    monkeypatch.setattr(Recorder, "record", broken)
+    bad = [{"id": "long", "prompt": "x" * 5000}, {"id": "nan", "prompt": "the end"}]
+    prompts = write_prompts(tmp_path / "some.jsonl", [bad[0], *PROMPTS, bad[1]])
+    target = tmp_path / "some.parquet"
+    result = run(*command(pair, target, "--prompts", prompts))
+    assert result.code == 1
+    assert "[long] failed: request 'long': the prompt has 50" in result.err
+    assert "[nan] failed: the draft model's logits" in result.err
+    assert "error: 2 of 6 prompts failed" in result.err.splitlines()[-1]
+    assert same_trace(read_trace(target), read_trace(trace))
+    assert {path.name for path in tmp_path.iterdir()} == {prompts.name, target.name}
 
 
 def test_recording_nothing_is_refused(pair: TinyPair, tmp_path: Path) -> None:

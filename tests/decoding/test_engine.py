@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from adaptive_spec import ConfigError, ContextLengthError, NumericsError, PassBudget, PromptError
+from adaptive_spec import ConfigError, NumericsError, PassBudget
 from adaptive_spec.decoding import (
     DecodingEngine,
     DraftModelDrafter,
@@ -54,7 +54,7 @@ def plain(model: Any) -> list[list[int]]:
     return [generate(model, r.prompt_ids, r.max_new_tokens) for r in requests(9)]
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 8])
+@pytest.mark.parametrize("batch_size", [1, 4, 8])
 @pytest.mark.parametrize("policy", POLICIES, ids=str)
 @pytest.mark.parametrize("drafter", DRAFTERS)
 def test_output_equals_generate(
@@ -312,25 +312,6 @@ class _NoHiddenReads(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         assert "_local_scalar_dense" not in str(func), "hidden device-to-host read"
         return func(*args, **(kwargs or {}))
-
-
-@pytest.mark.parametrize(
-    ("bad", "error", "match"),
-    [
-        (Request("bad", list(range(40)), 1), ContextLengthError, "40 tokens.*context 32"),
-        (Request("bad", [1] * 32, 1), ContextLengthError, "32 tokens"),
-        (Request("bad", [1, 61], 1), PromptError, "1 to 61.*0 to 60"),
-        (Request("bad", [-1], 1), PromptError, "-1"),
-        (Request("good", [1], 1), PromptError, "two requests"),
-    ],
-)
-def test_bad_requests_are_refused_before_anything_runs(
-    bad: Request, error: type[Exception], match: str
-) -> None:
-    run = engine(tiny_llama(context=32), "lookup", Scripted())
-    with pytest.raises(error, match=match):
-        run.run([Request("good", [1, 2], 4), bad])
-    assert run.controller.running.size == 0
 
 
 def test_nan_logits_are_refused_and_leave_no_trace() -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from adaptive_spec.decoding import KVCache, ModelRunner
+from tests.decoding.faults import Passes
 from tests.tiny_models import VOCABULARY, tiny_llama
 
 _MODEL = tiny_llama(layers=2)
@@ -27,7 +28,7 @@ class CacheMachine(RuleBasedStateMachine):
 
     @initialize()
     def start(self) -> None:
-        self.runner = ModelRunner(_MODEL, slots=SLOTS, capacity_tokens=1)
+        self.runner = ModelRunner(_MODEL, slots=SLOTS, capacity_tokens=1, prefill_chunk_tokens=64)
         self.texts: list[list[int]] = [[] for _ in range(SLOTS)]
 
     @rule(blocks=st.dictionaries(rows, st.lists(tokens, min_size=1, max_size=5), min_size=1))
@@ -40,10 +41,12 @@ class CacheMachine(RuleBasedStateMachine):
             expected = last_logits(self.texts[row])
             torch.testing.assert_close(found[len(blocks[row]) - 1], expected, atol=5e-5, rtol=1e-4)
 
-    @rule(row=rows, block=st.lists(tokens, min_size=1, max_size=90))
-    def prefill(self, row: int, block: list[int]) -> None:
-        self.runner.prefill(row, block)
-        self.texts[row] += block
+    @rule(blocks=st.dictionaries(rows, st.lists(tokens, max_size=90), min_size=1))
+    def prefill(self, blocks: dict[int, list[int]]) -> None:
+        wanted = sorted(blocks)
+        self.runner.prefill_rows(wanted, [blocks[row] for row in wanted])
+        for row in wanted:
+            self.texts[row] += blocks[row]
 
     @rule(row=rows, share=st.floats(0, 1))
     def truncate(self, row: int, share: float) -> None:
@@ -51,11 +54,27 @@ class CacheMachine(RuleBasedStateMachine):
         self.runner.truncate([row], [length])
         del self.texts[row][length:]
 
-    @rule(source=rows, others=st.sets(rows, min_size=1))
-    def fork(self, source: int, others: set[int]) -> None:
-        self.runner.cache.fork(source, sorted(others))
+    @rule(source=rows, others=st.sets(rows, min_size=1), share=st.floats(0, 1) | st.none())
+    def fork(self, source: int, others: set[int], share: float | None) -> None:
+        text = list(self.texts[source])
+        length = None if share is None else round(len(text) * share)
+        self.runner.cache.fork(source, sorted(others), length)
         for row in others:
-            self.texts[row] = list(self.texts[source])
+            self.texts[row] = text[:length]
+
+    @rule(wiped=st.sets(rows))
+    def clear(self, wiped: set[int]) -> None:
+        self.runner.cache.clear(sorted(wiped))
+        for row in wiped:
+            self.texts[row] = []
+
+    @rule(row=rows, block=st.lists(tokens, min_size=1, max_size=200))
+    def fail(self, row: int, block: list[int]) -> None:
+        """A pass that ends with an error, be it while the cache grows."""
+        passes = Passes(self.runner, lambda rows, widths: True)
+        with pytest.raises(RuntimeError, match="memory"):
+            self.runner.append([row], [block])
+        passes.remove()
 
     @rule(row=rows)
     def reuse(self, row: int) -> None:
@@ -98,6 +117,31 @@ def test_a_pass_that_fails_leaves_the_lengths() -> None:
     assert cache.lengths == [0, 0]
 
 
+def test_memory_that_ends_while_the_cache_grows_is_not_asked_for_again() -> None:
+    cache = KVCache(num_layers=2, slots=2, capacity_tokens=64)
+    with cache.writing([0, 1], [5, 3]):
+        for layer in range(2):
+            cache.update(*states(2, 5, 7.0), layer)
+
+    def memory_ends_before_the_second_layer_grows() -> None:
+        with cache.writing([0], [70]):
+            cache.update(*states(1, 70, 8.0), 0)
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        memory_ends_before_the_second_layer_grows()
+    assert cache.capacity_tokens == 64
+    cache.check_integrity()
+    with cache.writing([1], [10]):
+        sizes = [cache.update(*states(1, 10, 9.0), layer)[0].shape for layer in range(2)]
+    assert sizes == [(1, 2, 13, 3)] * 2
+    with cache.writing([0], [100]):
+        for layer in range(2):
+            keys, _ = cache.update(*states(1, 100, 8.0), layer)
+    np.testing.assert_array_equal(keys[0, 0, :, 0].numpy(), [7.0] * 5 + [8.0] * 100)
+    cache.check_integrity()
+
+
 def test_capacity_doubles_and_keeps_contents() -> None:
     cache = KVCache(num_layers=1, slots=2, capacity_tokens=64)
     with cache.writing([0, 1], [60, 3]):
@@ -120,6 +164,26 @@ def test_integrity_check_finds_broken_contents() -> None:
     cache.lengths[1] = 1000
     with pytest.raises(AssertionError):
         cache.check_integrity()
+
+
+def test_a_row_that_is_cleared_leaves_nothing_and_the_others_alone() -> None:
+    cache = KVCache(num_layers=1, slots=3)
+    cache.clear([0])  # before there is any memory
+    with cache.writing([0, 1, 2], [2, 2, 2]):
+        keys, values = states(3, 2)
+        keys[1] = float("nan")
+        cache.update(keys, values, 0)
+    cache.truncate([1], [0])
+    cache.clear([1])
+    buffer: Any = cache.layers[0].keys  # type: ignore[union-attr]
+    assert (cache.lengths, bool(buffer.isfinite().all())) == ([2, 0, 2], True)
+    assert buffer[:, 0, 0, 0].tolist() == [1.0, 0.0, 1.0]
+
+
+def test_more_than_a_row_holds_cannot_be_copied() -> None:
+    cache = KVCache(num_layers=1, slots=2)
+    with pytest.raises(AssertionError):
+        cache.fork(0, [1], 1)
 
 
 def test_rollback_cannot_lengthen_a_row() -> None:

@@ -17,6 +17,7 @@ from adaptive_spec.decoding.drafters.base import (
     empty_signals,
     first_columns,
 )
+from adaptive_spec.decoding.prefix import read_prompts
 from adaptive_spec.decoding.runner import ModelRunner
 from adaptive_spec.decoding.verification import Chooser, DraftChoices
 from adaptive_spec.errors import NumericsError
@@ -46,18 +47,20 @@ class DraftModelDrafter(Drafter):
         self.runner = runner
         self.context_limit: int | None = runner.context_limit
         self.vocab_size = vocab_size or runner.vocab_size
-        self._cached: dict[int, list[int]] = {}  # row -> tokens in its cache
+        self._cached: dict[int, list[int]] = {}  # row -> tokens in its cache, up to its length
         self._verified: dict[int, int] = {}  # row -> how many of them are known to be verified
 
     def begin(self, row: int, prompt_ids: Sequence[int]) -> None:
-        self.runner.reset(row)
-        self._cached[row] = list(prompt_ids[:-1])
-        self._verified[row] = len(prompt_ids) - 1
-        self.runner.prefill(row, self._cached[row])
+        self.begin_rows([row], [prompt_ids])
+
+    def begin_rows(self, rows: Sequence[int], prompts: Sequence[Sequence[int]]) -> None:
+        texts = {row: list(prompt[:-1]) for row, prompt in zip(rows, prompts, strict=True)}
+        read_prompts(self.runner, self._cached, texts)
+        self._verified.update({row: len(text) for row, text in texts.items()})
 
     def end(self, row: int) -> None:
         if self._cached.pop(row, None) is not None:
-            self.runner.reset(row)
+            self.runner.cache.clear([row])
 
     def propose(
         self,
@@ -104,7 +107,8 @@ class DraftModelDrafter(Drafter):
     def _roll_back(self, row: int, text: Sequence[int]) -> list[int]:
         """Drops what the cache holds beyond the verified text; returns what it lacks of it."""
         cached, agreed = self._cached[row], self._verified[row]
-        most = min(len(cached), len(text) - 1)  # the last token is fed for its logits
+        # The last token is fed for its logits; the cache lacks tokens where a pass failed.
+        most = min(len(cached), len(text) - 1, self.runner.length(row))
         while agreed < most and cached[agreed] == text[agreed]:
             agreed += 1
         missing = list(text[agreed:])
@@ -132,12 +136,16 @@ def token_signals(logits: torch.Tensor) -> torch.Tensor:
 
     Sampling parameters and noise do not enter: signals say how sure the model itself is.
     """
-    probabilities = logits.float().softmax(-1)
-    top = logits.float().topk(2, dim=-1).values
+    logits = logits.float()
+    logs = logits.log_softmax(-1)
+    largest, first = logits.max(-1, keepdim=True)
+    # Neither topk nor torch.special.entr: each takes longer than all of this. 0 * -inf must be 0.
+    entropy = -(logs.exp() * logs.clamp(min=-1e9)).sum(-1)
+    second = logits.scatter(-1, first, -torch.inf).amax(-1)
     parts = (
-        probabilities.amax(-1),
-        torch.special.entr(probabilities).sum(-1),
-        top[:, 0] - top[:, 1],
+        logs.gather(-1, first)[:, 0].exp(),
+        entropy,
+        largest[:, 0] - second,
     )
     return torch.stack(parts, dim=-1)
 

@@ -50,13 +50,14 @@ class Block:
       texts: ``[B]`` verified text, prompt included.
       drafts: ``[B]`` drafted tokens.
       seeds: ``[B]`` of the sequences' noise.
-      drawn_from: distributions of the drafts; None where all rows proposed without a draw.
+      drawn_from: distributions of the drafts, each of other rows; rows that none names proposed
+        without a draw.
     """
 
     texts: Sequence[Sequence[int]]
     drafts: Sequence[Sequence[int]]
     seeds: npt.NDArray[np.uint64]
-    drawn_from: DraftDistributions | None = None
+    drawn_from: tuple[DraftDistributions, ...] = ()
 
     @property
     def num_drafted(self) -> IntArray:

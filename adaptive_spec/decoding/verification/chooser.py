@@ -112,6 +112,6 @@ class DraftChoices:
         self._rows = self._rows[kept]
         self._drafted = [column.index_select(0, index) for column in self._drafted]
 
-    def drawn_from(self) -> DraftDistributions | None:
-        """What the tokens were drawn from; None where the rule need not know."""
-        return DraftDistributions.of_steps(self._drew) if self._drew else None
+    def drawn_from(self) -> tuple[DraftDistributions, ...]:
+        """What the tokens were drawn from; nothing where the rule need not know."""
+        return (DraftDistributions.of_steps(self._drew),) if self._drew else ()

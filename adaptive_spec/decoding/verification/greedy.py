@@ -23,10 +23,10 @@ from adaptive_spec.errors import ConfigError
 
 def greedy_tokens(logits: torch.Tensor) -> torch.Tensor:
     """Argmax over the last axis, -1 where the largest logit is not a finite number."""
-    tokens = logits.argmax(-1, keepdim=True)
-    # argmax takes a NaN for the largest, so looking at the winner is enough.
-    finite = logits.gather(-1, tokens).isfinite()
-    return torch.where(finite, tokens, -1).squeeze(-1)
+    # max is faster than argmax, above all in bfloat16; it takes a NaN for the largest, too, so that
+    # looking at the winner is enough.
+    largest, tokens = logits.max(-1)
+    return torch.where(largest.isfinite(), tokens, -1)
 
 
 def greedy_match(logits: torch.Tensor, drafts: Sequence[Sequence[int]]) -> Verdict:

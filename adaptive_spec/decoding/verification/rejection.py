@@ -145,11 +145,10 @@ class Places(NamedTuple):
 def _q_drafted(place: Places, block: Block) -> torch.Tensor:
     """Probability with which each drafted token was proposed, ``[B, width - 1]``."""
     q = torch.ones(place.drafted.shape, device=place.drafted.device)
-    if block.drawn_from is not None:
-        depth = block.drawn_from.scores.shape[1]
-        rows = transfer.to_device(block.drawn_from.rows.tolist(), q.device)
-        drafted = place.drafted.index_select(0, rows)[:, :depth]
-        q[rows, : drafted.shape[1]] = block.drawn_from.probabilities_of(drafted)
+    for drawn_from in block.drawn_from:
+        rows = transfer.to_device(drawn_from.rows.tolist(), q.device)
+        drafted = place.drafted.index_select(0, rows)[:, : drawn_from.scores.shape[1]]
+        q[rows, : drafted.shape[1]] = drawn_from.probabilities_of(drafted)
     return q
 
 
@@ -162,8 +161,8 @@ def _q_at(place: Places, block: Block, accepted: torch.Tensor) -> torch.Tensor:
     refused = place.drafted.gather(1, accepted[:, None].clamp(max=place.width - 2))
     certain = torch.ones(refused.shape, device=refused.device)
     q = over_vocabulary(certain, refused, vocab_size, 0.0)
-    if block.drawn_from is not None:
-        rows = transfer.to_device(block.drawn_from.rows.tolist(), q.device)
-        drawn = block.drawn_from.at(accepted.index_select(0, rows))
+    for drawn_from in block.drawn_from:
+        rows = transfer.to_device(drawn_from.rows.tolist(), q.device)
+        drawn = drawn_from.at(accepted.index_select(0, rows))
         q[rows] = over_vocabulary(drawn.probabilities(), drawn.token_ids, vocab_size, 0.0)
     return q * (accepted < place.num_drafted)[:, None]
