@@ -65,7 +65,7 @@ def sampled_blocks(
         if certain:
             token = (drafted.sum(1) + 1) % vocab_size
         drafted = torch.cat([drafted, token[:, None]], dim=1)
-    drawn_from = None if certain else choices.drawn_from()
+    drawn_from = () if certain else choices.drawn_from()
     logits = torch.stack([p.after(drafted[:, :k]) for k in range(DEPTH + 1)], dim=1)
     verdict = rule.verify(logits, Block(texts, drafted.tolist(), seeds, drawn_from))
     generator = torch.Generator().manual_seed(1)
@@ -95,6 +95,6 @@ def p_value(blocks: IntArray, tables: Tables) -> float:
     return float(result.pvalue)
 
 
-def one_step(distribution: Distribution, batch_size: int) -> DraftDistributions:
+def one_step(distribution: Distribution, batch_size: int) -> tuple[DraftDistributions, ...]:
     """Draft distributions of one depth, for all rows."""
-    return DraftDistributions.of_steps([(np.arange(batch_size), distribution)])
+    return (DraftDistributions.of_steps([(np.arange(batch_size), distribution)]),)
