@@ -95,6 +95,6 @@ def p_value(blocks: IntArray, tables: Tables) -> float:
     return float(result.pvalue)
 
 
-def one_step(distribution: Distribution, batch_size: int) -> DraftDistributions:
+def one_step(distribution: Distribution, batch_size: int) -> tuple[DraftDistributions, ...]:
     """Draft distributions of one depth, for all rows."""
-    return DraftDistributions.of_steps([(np.arange(batch_size), distribution)])
+    return (DraftDistributions.of_steps([(np.arange(batch_size), distribution)]),)
