@@ -60,9 +60,10 @@ def test_validate_and_profile(pair: TinyPair, tmp_path: Path) -> None:
     ).out
     assert "draft a token (lookup)" in table
     assert len(json.loads(costs.read_text(encoding="utf-8"))["drafts"]) == 3
-    run = succeed("validate", *models(pair), "--costs", costs, "-p", "ewma", "--batch-size", 2)
+    short = ("--drafter", "lookup+synthetic:hazard=0.5", "--batch-size", 2)
+    run = succeed("validate", *models(pair), *short, "--costs", costs, "-p", "ewma")
     assert "all identical" in run.out
-    assert "synthetic:hazard=0.5" in run.out
+    assert "synthetic:hazard=0.5" in " ".join(run.out.split())
 
 
 def test_drafters_that_cannot_be_composed(pair: TinyPair, unloaded: None) -> None:
@@ -72,4 +73,4 @@ def test_drafters_that_cannot_be_composed(pair: TinyPair, unloaded: None) -> Non
         ("lookup+none", "unknown drafter 'none'"),
     ):
         command = ("generate", "--verifier", pair.verifier, "--drafter", wrong)
-        assert words in refuse(*command, code=1)
+        assert words in refuse(*command)

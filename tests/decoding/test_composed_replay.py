@@ -142,7 +142,8 @@ POLICIES: list[str | Policy[Any, Any]] = [
 
 
 CASES = [
-    *((name, policy, 3) for name in COMPOSITIONS for policy in POLICIES),
+    *((name, policy, 3) for name in COMPOSITIONS[:2] for policy in POLICIES),
+    *((COMPOSITIONS[2], policy, 3) for policy in POLICIES[-3:]),
     *((COMPOSITIONS[1], policy, 1) for policy in POLICIES[-3:]),
 ]
 
@@ -185,7 +186,7 @@ def test_every_drafter_has_its_turn_within_one_batch(name: str) -> None:
 
 def test_the_guide_s_policy_takes_both_drafters_and_passes_the_checks() -> None:
     policy = second_opinion()
-    check_policy(policy, max_examples=15)
+    check_policy(policy, max_examples=10)
     cycles = [cycle for c in live("lookup+early-exit", policy) for cycle in c.cycles]
     assert {cycle.drafter for cycle in cycles} >= {"lookup", "early-exit"}
     result = replay(policy, trace_of("lookup+early-exit"), costs=COSTS, log_cycles=True)
