@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 from adaptive_spec.errors import AdaptiveSpecError
@@ -37,7 +37,7 @@ def build(
     """An instance of a dataclass from fields given as text.
 
     Values are read by the field's annotation: int, float, bool (true/false), str, a literal, a
-    tuple of ints (``0/1/2``), or ``none`` where None is allowed.
+    tuple of numbers (``0/1/2``), or ``none`` where None is allowed.
 
     Raises:
       error: an unknown field, a value of the wrong kind, or one that the class refuses.
@@ -67,6 +67,14 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     return f"unknown {what} {name!r}; there are: {', '.join(names)}{hint}"
+
+
+def short_names(specs: Sequence[str]) -> tuple[str, ...]:
+    """What to call drafters: the part of the spec before ``:``, the whole where two share it."""
+    kinds = [spec.partition(":")[0] for spec in specs]
+    return tuple(
+        kind if kinds.count(kind) == 1 else spec for kind, spec in zip(kinds, specs, strict=True)
+    )
 
 
 def spec_text(name: str, instance: Any) -> str:
@@ -99,7 +107,7 @@ def _read(text: str, hint: Any) -> Any:
             return None
         return _read(text, next(a for a in arguments if a is not type(None)))
     if origin is tuple:
-        return tuple(int(item) for item in text.split("/"))
+        return tuple(arguments[0](item) for item in text.split("/"))
     if hint is bool:
         if text.lower() not in ("true", "false"):
             raise ValueError
@@ -114,5 +122,6 @@ def _describe(hint: Any) -> str:
     if origin in (typing.Union, types.UnionType):
         return " or ".join("none" if a is type(None) else _describe(a) for a in arguments)
     if origin is tuple:
-        return "integers separated by /, as in 0/1/2"
+        kind = "integers" if arguments[0] is int else "numbers"
+        return f"{kind} separated by /, as in 0/1/2"
     return {bool: "true or false", int: "an integer", float: "a number"}.get(hint, "text")

@@ -22,7 +22,17 @@ from adaptive_spec._rows import RowTable
 from adaptive_spec.budget import UNLIMITED_TOKENS, Ledger, PassBudget
 from adaptive_spec.costs import CostModel
 from adaptive_spec.errors import ConfigError, PolicyContractError
-from adaptive_spec.policy import MAX_TAU, Cycle, Decision, DraftSignals, Outcome, Policy, State
+from adaptive_spec.policy import (
+    MAX_DRAFTERS,
+    MAX_TAU,
+    NO_DRAFTER,
+    Cycle,
+    Decision,
+    DraftSignals,
+    Outcome,
+    Policy,
+    State,
+)
 from adaptive_spec.state import is_empty, put_rows, take_outcome, take_rows
 
 __all__ = ["UNLIMITED_TOKENS", "Controller", "Plan"]
@@ -34,12 +44,14 @@ class Plan(NamedTuple):
     Attributes:
       rows: ``[B]`` controller rows, in the order of every array here.
       tau: ``[B]`` tokens to draft and verify.
+      drafter: ``[B]`` who is to draft them; ``NO_DRAFTER`` where none would propose anything.
       cycle: what the policy was shown.
       decision: what it decided, before the controller's own limits.
     """
 
     rows: IntArray
     tau: IntArray
+    drafter: IntArray
     cycle: Cycle
     decision: Decision
 
@@ -49,6 +61,7 @@ class Controller:
 
     Attributes:
       policy: the policy driven; ``state``: its state, for the rows allocated so far.
+      drafters: names of the drafters, in their default order.
       ledger: passes spent by finished requests.
     """
 
@@ -62,6 +75,7 @@ class Controller:
         seed: int = 0,
         lockstep: bool = True,
         uniform_widths: tuple[int, ...] | None = None,
+        drafters: tuple[str, ...] = ("drafter",),
     ) -> None:
         """Sets up a controller with no rows.
 
@@ -76,6 +90,11 @@ class Controller:
           uniform_widths: for engines that run one width per step: the widths allowed (0 among
             them); every row then gets the least allowed width that is not below the mean tau
             decided, nor below what a hard budget asks of any row.
+          drafters: names of the drafters that the policy may choose between, the one to be asked
+            first coming first; costs may have a curve for each.
+
+        Raises:
+          ConfigError: a value out of range.
         """
         if not 0 <= max_draft_tokens <= MAX_TAU:
             raise ConfigError(f"max_draft_tokens = {max_draft_tokens}; allowed are 0 to {MAX_TAU}")
@@ -86,8 +105,13 @@ class Controller:
                 f"uniform_widths = {uniform_widths}; they must include 0 and lie within "
                 f"0..{max_draft_tokens} (max_draft_tokens)"
             )
+        if not 1 <= len(set(drafters)) == len(drafters) <= MAX_DRAFTERS:
+            raise ConfigError(
+                f"drafters = {drafters}; give 1 to {MAX_DRAFTERS} names, each of them once"
+            )
         self.policy = policy
         self.costs = costs
+        self.drafters = drafters
         self.max_draft_tokens = max_draft_tokens
         self.budget = budget or PassBudget()
         self.ledger = Ledger()
@@ -153,28 +177,36 @@ class Controller:
         self.state = State(put_rows(state, rows, fresh), self.state.shared)
         return rows
 
-    def decide(self, rows: IntArray) -> Plan:
+    def decide(self, rows: IntArray, available: BoolArray | None = None) -> Plan:
         """Plans one cycle of these rows; each costs one verifier pass.
 
         Args:
           rows: ``[B]`` rows in use, ascending.
+          available: ``[B, D]`` which of the ``D`` drafters would propose something for a row now;
+            None where all would, or it is not known beforehand.
 
         Raises:
-          ConfigError: rows that are not in use, or not in ascending order.
+          ConfigError: rows that are not in use, or not in ascending order; ``available`` of
+            another shape.
           PolicyContractError: the policy's answer is not what the interface asks for.
         """
-        cycle = self._cycle(rows)
+        shape = rows.size, len(self.drafters)
+        if available is None:
+            available = np.ones(shape, np.bool_)
+        if available.shape != shape:
+            raise ConfigError(f"available: has shape {available.shape}, expected {shape}")
+        cycle = self._cycle(rows, available)
         if (cycle.sequence_id < 0).any() or (rows[1:] <= rows[:-1]).any():
             raise ConfigError(f"rows {rows.tolist()[:8]}: must be in use, and in ascending order")
         decision = self.policy.decide(self._state_of(rows), cycle)
-        tau = self._checked(decision, cycle)
+        tau, drafter = self._checked(decision, cycle), self._chosen(decision, cycle)
         if self._widths is not None and tau.size:
             wanted = max(float(tau.mean()), float(cycle.min_tau.max()))
             index = int(np.searchsorted(self._widths, wanted - 1e-9))
             width = self._widths[min(index, self._widths.size - 1)]
             tau = np.minimum(width, cycle.max_tau)
         self._rows.change(rows, cycle_index=cycle.cycle_index + 1)
-        return Plan(rows, tau, cycle, decision)
+        return Plan(rows, tau, drafter, cycle, decision)
 
     def keep_drafting(self, plan: Plan, depth: int, signals: DraftSignals) -> BoolArray:
         """Which of the plan's rows draft on after ``depth`` tokens, ``[B]``.
@@ -189,14 +221,24 @@ class Controller:
     ) -> tuple[IntArray, DraftSignals]:
         """Drafts on while the policy wants to, where all signals are known beforehand.
 
+        Drafters draft one after the other, and meanwhile the policy is shown the signals of that
+        drafter's rows alone.
+
         Args:
           plan: as returned by ``decide``.
           upto: ``[B]`` most tokens to draft, ``<= plan.tau``.
-          signals: ``[B, K]`` what the drafter would say of each token.
+          signals: ``[B, K]`` what the row's drafter would say of each token.
 
         Returns:
           Tokens drafted ``[B]``, and their signals ``[B, K]``, NaN beyond them.
         """
+        drafted = np.zeros_like(upto)
+        for drafter in np.unique(plan.drafter[upto > 0]).tolist():
+            most = np.where(plan.drafter == drafter, upto, 0)
+            drafted = drafted + self._draft_on(plan, most, signals)
+        return drafted, _shown(signals, drafted)
+
+    def _draft_on(self, plan: Plan, upto: IntArray, signals: DraftSignals) -> IntArray:
         drafted, going = np.minimum(upto, 1), upto > 1
         for depth in range(1, int(upto.max(initial=0))):
             if not going.any():
@@ -204,7 +246,7 @@ class Controller:
             seen = DraftSignals(*(column[:, :depth] for column in _shown(signals, drafted)))
             going = going & self.keep_drafting(plan, depth, seen) & (upto > depth)
             drafted = drafted + going
-        return drafted, _shown(signals, drafted)
+        return drafted
 
     def observe(
         self,
@@ -248,14 +290,16 @@ class Controller:
         if self.lockstep and context.size > 1:
             widest = np.full_like(widest, widest.max())
             longest = np.full_like(context, context.max())
+        drafter = np.where(num_draft_tokens > 0, plan.drafter, NO_DRAFTER)
         if draft_ms is None:
-            draft_ms = self.costs.draft_ms(widest, cycle.batch_size, longest)
+            draft_ms = self._draft_ms(drafter, num_draft_tokens, cycle.batch_size, longest)
         if verify_ms is None:
             verify_ms = self.costs.verify_ms(widest, cycle.batch_size, longest)
         outcome = Outcome(
             cycle,
             plan.decision,
             plan.tau,
+            drafter,
             num_draft_tokens,
             num_accepted_tokens,
             num_emitted_tokens,
@@ -321,7 +365,19 @@ class Controller:
             self.ledger = self.ledger.settle(self.budget, self.passes(rows))
         self._rows.free(rows)
 
-    def _cycle(self, rows: IntArray) -> Cycle:
+    def _draft_ms(
+        self, drafter: IntArray, drafted: IntArray, batch_size: int, context_tokens: IntArray
+    ) -> FloatArray:
+        """Time of drafting, ``[B]``; in lockstep every row waits for all drafters in turn."""
+        total = np.zeros(drafted.size)
+        for i, name in enumerate(self.drafters):
+            own = np.where(drafter == i, drafted, 0)
+            if own.any():
+                widest = np.full_like(own, own.max()) if self.lockstep else own
+                total += self.costs.of_drafter(name).draft_ms(widest, batch_size, context_tokens)
+        return total
+
+    def _cycle(self, rows: IntArray, available: BoolArray) -> Cycle:
         now = self._rows.at(rows)
         remaining = np.maximum(now.limit_tokens - now.emitted_tokens, 1)
         room = np.minimum(remaining - 1, now.draftable_tokens - now.emitted_tokens)
@@ -341,6 +397,8 @@ class Controller:
             batch_size=rows.size if self.lockstep else 1,
             pass_price_ms=self.ledger.pass_price(self.budget) * self.costs.plain_ms,
             costs=self.costs,
+            drafters=self.drafters,
+            available=available,
         )
 
     def _state_of(self, rows: IntArray) -> State[Any, Any]:
@@ -380,6 +438,32 @@ class Controller:
                 "use cycle.clip(tau)"
             )
         return tau
+
+    def _chosen(self, decision: Decision, cycle: Cycle) -> IntArray:
+        """The drafter of each row, ``[B]``: the policy's choice where it made one."""
+        default, chosen = cycle.drafter, decision.drafter
+        if chosen is None:
+            return default
+        name = type(self.policy).__name__
+        if (
+            not isinstance(chosen, np.ndarray)
+            or chosen.shape != default.shape
+            or not np.issubdtype(chosen.dtype, np.integer)
+        ):
+            raise PolicyContractError(
+                f"{name}.decide: drafter must be one integer per row, or None for the default"
+            )
+        known = (chosen >= 0) & (chosen < len(cycle.drafters))
+        row = np.arange(chosen.size)
+        allowed = known & cycle.available[row, np.where(known, chosen, 0)]
+        if not (allowed | (chosen == default)).all():
+            wrong = int(np.flatnonzero(~(allowed | (chosen == default)))[0])
+            there = np.flatnonzero(cycle.available[wrong]).tolist()
+            raise PolicyContractError(
+                f"{name}.decide: drafter {int(chosen[wrong])} of row {wrong}; available there are "
+                f"{there or 'none'} (see cycle.available)"
+            )
+        return chosen
 
 
 def _per_row(time_ms: float | FloatArray, rows: int) -> FloatArray:

@@ -3,18 +3,20 @@
 import json
 import operator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from adaptive_spec._files import atomic_write
-from adaptive_spec.costs import ConstantCosts, CostModel, MeasuredCosts
+from adaptive_spec.costs import ConstantCosts, CostModel, DraftCurve, MeasuredCosts
 from adaptive_spec.errors import CostsError
 
 _FORMAT = "adaptive-spec.costs"
+_NUMBERS = ("draft", "verify", "plain_ms")
+_NAMED = "draft."
 _VERSION = 1
 _AXES = ("batch_sizes", "context_tokens", "widths")
 _GRIDS = ("verify_grid_ms", "draft_start_ms", "draft_step_ms")
+_CURVE = ("start_ms", "step_ms")
 
 
 def save_costs(costs: MeasuredCosts, path: str | Path) -> None:
@@ -27,6 +29,11 @@ def save_costs(costs: MeasuredCosts, path: str | Path) -> None:
         **{name: list(getattr(costs, name)) for name in _AXES},
         **{name: getattr(costs, name).tolist() for name in _GRIDS},
     }
+    if costs.drafts:
+        data["drafts"] = {
+            name: {part: getattr(curve, part).tolist() for part in _CURVE}
+            for name, curve in costs.drafts
+        }
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
@@ -55,6 +62,10 @@ def load_costs(path: str | Path) -> MeasuredCosts:
     try:
         axes = {name: tuple(operator.index(value) for value in data[name]) for name in _AXES}
         grids = {name: np.asarray(data[name], dtype=np.float64) for name in _GRIDS}
+        drafts = tuple(
+            (str(name), DraftCurve(*(np.asarray(curve[part], dtype=np.float64) for part in _CURVE)))
+            for name, curve in dict(data.get("drafts", {})).items()
+        )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise CostsError(f"costs {str(path)!r}: missing or malformed field ({error})") from None
     return MeasuredCosts(
@@ -66,30 +77,35 @@ def load_costs(path: str | Path) -> MeasuredCosts:
         draft_step_ms=grids["draft_step_ms"],
         hardware=str(data.get("hardware", "unknown")),
         note=str(data.get("note", "")),
+        drafts=drafts,
     )
 
 
 def parse_costs(text: str) -> CostModel:
     """Costs from ``"draft=0.125,verify=0.0"`` (plain passes) or from the path of a profile.
 
+    ``draft.NAME`` is the ``draft`` of one drafter of several, as in ``draft.lookup=0``.
+
     Raises:
       CostsError: neither a readable profile nor a list of known fields.
     """
     if Path(text).suffix == ".json" or "=" not in text:
         return load_costs(text)
-    values: dict[str, Any] = {}
+    values: dict[str, float] = {}
     for item in text.split(","):
         name, _, number = item.partition("=")
         name = name.strip()
         if name in values:
             raise CostsError(f"costs: {name} is given twice in {text!r}")
-        if name not in ("draft", "verify", "plain_ms"):
+        if name not in _NUMBERS and not (name.startswith(_NAMED) and name != _NAMED):
             raise CostsError(
                 f"costs: unknown field {name!r}; allowed are draft, verify (in plain verifier "
-                "passes) and plain_ms, as in draft=0.125,verify=0.0"
+                "passes), draft.NAME (of one drafter of several) and plain_ms, as in "
+                "draft=0.125,verify=0.0"
             )
         try:
             values[name] = float(number)
         except ValueError:
             raise CostsError(f"costs: {name} = {number!r} is not a number") from None
-    return ConstantCosts(**values)
+    drafts = tuple((k.removeprefix(_NAMED), v) for k, v in values.items() if k not in _NUMBERS)
+    return ConstantCosts(**{k: v for k, v in values.items() if k in _NUMBERS}, drafts=drafts)

@@ -6,17 +6,20 @@ All times are milliseconds; where only ratios are known, a plain pass is taken a
 """
 
 import abc
+import dataclasses
 import functools
 import itertools
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from adaptive_spec._arrays import FloatArray, IntArray
 from adaptive_spec.errors import CostsError
+
+ValueT = TypeVar("ValueT")
 
 
 class CostModel(abc.ABC):
@@ -44,6 +47,11 @@ class CostModel(abc.ABC):
     def table(self, max_draft_tokens: int, batch_size: int, context_tokens: IntArray) -> FloatArray:
         """Time of a whole cycle for tau = 0..``max_draft_tokens``, ``[B or 1, K + 1]``."""
 
+    def of_drafter(self, name: str) -> "CostModel":
+        """The costs where this drafter drafts; the model itself where it knows no such name."""
+        del name
+        return self
+
 
 @dataclass(frozen=True)
 class ConstantCosts(CostModel):
@@ -53,15 +61,17 @@ class ConstantCosts(CostModel):
       draft: time of one draft step over that of a plain verifier pass (c), >= 0.
       verify: time of one more verified token over that of a plain verifier pass (v), >= 0.
       plain_ms: time of a plain verifier pass, > 0.
+      drafts: ``draft`` of drafters that have one of their own, by name.
     """
 
     draft: float = 0.125
     verify: float = 0.0
     plain_ms: float = 1.0
+    drafts: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("draft", "verify"):
-            value = getattr(self, name)
+        named = ((f"draft.{name}", value) for name, value in self.drafts)
+        for name, value in (("draft", self.draft), ("verify", self.verify), *named):
             if not (math.isfinite(value) and 0 <= value <= 1000):
                 raise CostsError(
                     f"costs: {name} = {value}; allowed are 0 to 1000 plain verifier passes"
@@ -78,12 +88,27 @@ class ConstantCosts(CostModel):
     def table(self, max_draft_tokens: int, batch_size: int, context_tokens: IntArray) -> FloatArray:
         return _linear_table(self, max_draft_tokens)
 
+    def of_drafter(self, name: str) -> "ConstantCosts":
+        return _constant_for(self, name) if self.drafts else self
+
     @property
     def time_unit(self) -> str:
         return "ms" if self.plain_ms != 1.0 else "plain verifier passes"
 
     def __str__(self) -> str:
-        return f"draft={self.draft:g},verify={self.verify:g}"
+        named = "".join(f"draft.{name}={draft:g}," for name, draft in self.drafts)
+        return f"draft={self.draft:g},{named}verify={self.verify:g}"
+
+
+@functools.lru_cache(maxsize=256)
+def _constant_for(costs: ConstantCosts, name: str) -> ConstantCosts:
+    draft = _of_name(dict(costs.drafts), name, costs.draft)
+    return ConstantCosts(draft, costs.verify, costs.plain_ms)
+
+
+def _of_name(known: dict[str, ValueT], name: str, otherwise: ValueT) -> ValueT:
+    """What is known of a drafter, or else of all of its kind (``lookup`` of ``lookup:...``)."""
+    return known.get(name, known.get(name.partition(":")[0], otherwise))
 
 
 @functools.lru_cache(maxsize=256)
@@ -91,6 +116,19 @@ def _linear_table(costs: ConstantCosts, max_draft_tokens: int) -> FloatArray:
     tau = np.arange(max_draft_tokens + 1)
     share = np.float64(costs.draft + costs.verify)
     return _frozen((costs.plain_ms * (1.0 + tau * share))[None, :])
+
+
+@dataclass(frozen=True, eq=False)
+class DraftCurve:
+    """Measured drafting time of one drafter.
+
+    Attributes:
+      start_ms: ``[b, c]`` what drafting costs before its first token (catching up).
+      step_ms: ``[b, c]`` time of each drafted token.
+    """
+
+    start_ms: FloatArray
+    step_ms: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +145,7 @@ class MeasuredCosts(CostModel):
       draft_start_ms: ``[b, c]`` what drafting costs before its first token (catching up).
       draft_step_ms: ``[b, c]`` time of each drafted token.
       hardware: where it was measured; ``note``: models, dtype, threads.
+      drafts: curves of drafters that have one of their own, by name; the two above are for others.
     """
 
     batch_sizes: tuple[int, ...]
@@ -117,9 +156,11 @@ class MeasuredCosts(CostModel):
     draft_step_ms: FloatArray
     hardware: str = "unknown"
     note: str = ""
+    drafts: tuple[tuple[str, DraftCurve], ...] = ()
     _known: dict[tuple[int, int], tuple[FloatArray, FloatArray]] = field(
         default_factory=dict, init=False, repr=False
     )
+    _by_drafter: dict[str, "MeasuredCosts"] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         grid = (len(self.batch_sizes), len(self.context_tokens))
@@ -149,6 +190,13 @@ class MeasuredCosts(CostModel):
             raise CostsError("costs: verify_grid_ms falls with the width; fit it monotone")
         for name in shapes:
             object.__setattr__(self, name, _frozen(np.array(getattr(self, name))))
+        for name, curve in self.drafts:
+            self._by_drafter[name] = dataclasses.replace(
+                self, draft_start_ms=curve.start_ms, draft_step_ms=curve.step_ms, drafts=()
+            )
+
+    def of_drafter(self, name: str) -> "MeasuredCosts":
+        return _of_name(self._by_drafter, name, self)
 
     @property
     def plain_ms(self) -> float:

@@ -61,6 +61,10 @@ class MissingDependencyError(AdaptiveSpecError, ImportError):
     """An optional dependency that this call needs is not installed."""
 
 
+class DistillError(AdaptiveSpecError, RuntimeError):
+    """A draft cannot be distilled as asked, or a working folder holds something else."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether Python or torch ran out; torch has an error class for it on some devices only."""
     text = str(error)

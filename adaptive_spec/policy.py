@@ -28,6 +28,11 @@ UNKNOWN_AGREEMENT = -1
 MAX_TAU = 1024
 """No controller allows a longer draft."""
 
+MAX_DRAFTERS = 8
+"""No composition has more, so that a policy can hold something for each of them."""
+
+NO_DRAFTER = -1
+
 
 class State(NamedTuple, Generic[RowsT, SharedT]):
     """A policy's state in two explicit parts.
@@ -67,6 +72,8 @@ class Cycle(NamedTuple):
       pass_price_ms: what one verifier pass costs on top of its time, in milliseconds; set by the
         pass budget, 0 without one.
       costs: the cost model in force.
+      drafters: names of the ``D`` drafters, 1 to ``MAX_DRAFTERS``, in their default order.
+      available: ``[B, D]`` which of them propose something for the sequence now.
     """
 
     sequence_id: IntArray
@@ -82,12 +89,36 @@ class Cycle(NamedTuple):
     batch_size: int
     pass_price_ms: float
     costs: CostModel
+    drafters: tuple[str, ...]
+    available: BoolArray
 
-    def priced_ms(self) -> FloatArray:
-        """Time of a cycle plus the price of its pass for every tau, ``[B or 1, K + 1]``."""
+    @property
+    def drafter(self) -> IntArray:
+        """``[B]`` the default drafter: the first that is available; ``NO_DRAFTER`` for none."""
+        first = self.available.argmax(axis=1)
+        default: IntArray = np.where(self.available.any(axis=1), first, NO_DRAFTER)
+        return default
+
+    def priced_ms(self, drafter: IntArray | None = None) -> FloatArray:
+        """Time of a cycle plus the price of its pass for every tau, ``[B or 1, K + 1]``.
+
+        Args:
+          drafter: ``[B]`` who drafts; None for the default. Where none would, whatever tau is, the
+            prices are those of the first.
+        """
         context = self.prompt_tokens + self.emitted_tokens
-        table = self.costs.table(self.max_draft_tokens, self.batch_size, context)
+        if len(self.drafters) == 1:
+            table = self._table(0, context)
+        else:
+            chosen = np.maximum(self.drafter if drafter is None else drafter, 0)
+            table = np.empty((context.size, self.max_draft_tokens + 1))
+            for i in np.unique(chosen).tolist():
+                table[chosen == i] = self._table(i, context[chosen == i])
         return table + self.pass_price_ms if self.pass_price_ms else table
+
+    def _table(self, drafter: int, context_tokens: IntArray) -> FloatArray:
+        costs = self.costs.of_drafter(self.drafters[drafter])
+        return costs.table(self.max_draft_tokens, self.batch_size, context_tokens)
 
     def clip(self, tau: npt.NDArray[Any]) -> IntArray:
         """``tau`` as integers within what this cycle allows, ``[B]``; fractions are cut off."""
@@ -104,10 +135,13 @@ class Decision(NamedTuple):
       tau: ``[B]`` int64, tokens to draft, ``min_tau <= tau <= max_tau``; 0 is plain decoding.
       memo: None, or a NamedTuple of arrays ``[B, ...]`` that comes back in ``Outcome.decision``,
         for rules that must remember how they chose (outcomes may arrive cycles later).
+      drafter: ``[B]`` int64, index into ``Cycle.drafters`` of who is to draft, one that is
+        available; or the default, ``Cycle.drafter``, which is meant where this is None.
     """
 
     tau: IntArray
     memo: Any = None
+    drafter: IntArray | None = None
 
 
 class DraftSignals(NamedTuple):
@@ -133,6 +167,8 @@ class Outcome(NamedTuple):
       cycle: the cycle as it was decided on.
       decision: the policy's own decision for it, with its memo.
       tau: ``[B]`` tau that was asked of the drafter (the controller may have overruled).
+      drafter: ``[B]`` who drafted, as index into ``Cycle.drafters``; ``NO_DRAFTER`` where no tokens
+        were drafted.
       num_draft_tokens: ``[B]`` tokens in fact drafted and verified, ``<= tau`` (a prompt lookup
         without a match drafts none; a rule that looks inside the draft may stop it early).
       num_accepted_tokens: ``[B]`` drafted tokens that were emitted, ``<= num_draft_tokens``.
@@ -147,6 +183,7 @@ class Outcome(NamedTuple):
     cycle: Cycle
     decision: Decision
     tau: IntArray
+    drafter: IntArray
     num_draft_tokens: IntArray
     num_accepted_tokens: IntArray
     num_emitted_tokens: IntArray

@@ -57,11 +57,13 @@ def take_cycle(cycle: Cycle, index: IntArray) -> Cycle:
 def take_outcome(outcome: Outcome, index: IntArray) -> Outcome:
     """The outcome of the rows at ``index``."""
     arrays: dict[str, Any] = _arrays_at(outcome, index)
-    memo, signals = outcome.decision.memo, outcome.signals
+    (tau, memo, drafter), signals = outcome.decision, outcome.signals
     return outcome._replace(
         cycle=take_cycle(outcome.cycle, index),
         decision=Decision(
-            outcome.decision.tau[index], None if memo is None else take_rows(memo, index)
+            tau[index],
+            None if memo is None else take_rows(memo, index),
+            None if drafter is None else drafter[index],
         ),
         signals=None if signals is None else take_rows(signals, index),
         **arrays,

@@ -7,18 +7,69 @@ import numpy as np
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec.errors import ConfigError
 from adaptive_spec.policy import DraftSignals
-from adaptive_spec.traces.records import SIGNALS, TraceSet
+from adaptive_spec.traces.records import SIGNALS, DrafterTrace, Drafting, TraceSet
 
 
 class SignalSource(NamedTuple):
-    """The signals of a trace, flattened. ``T`` tokens of ``N`` sequences; one extra entry each.
+    """The signals of a trace, by drafter."""
+
+    drafters: tuple["DrafterSignals", ...]
+
+    @property
+    def depth(self) -> int:
+        """Longest draft whose signals are all known."""
+        return min(drafter.depth for drafter in self.drafters if drafter.first)
+
+    @staticmethod
+    def of(traces: TraceSet) -> "SignalSource":
+        """Flattens a trace's signals.
+
+        Raises:
+          ConfigError: no drafter has signals of all sequences.
+        """
+        columns = zip(*(sequence.drafters for sequence in traces), strict=True)
+        kinds = (drafter.drafting for drafter in traces.info.drafters)
+        source = SignalSource(
+            tuple(DrafterSignals.of(said, kind) for said, kind in zip(columns, kinds, strict=True))
+        )
+        if not any(drafter.first for drafter in source.drafters):
+            raise ConfigError(
+                "trace: holds no draft signals, which this policy looks at; record it with "
+                "`adaptive-spec record`, without --no-signals"
+            )
+        return source
+
+    def at(
+        self, sequence: IntArray, position: IntArray, depths: int, drafter: IntArray | None = None
+    ) -> DraftSignals:
+        """Signals of ``depths`` tokens drafted from ``position`` on, ``[B, depths]``.
+
+        Args:
+          sequence: ``[B]`` index in the trace.
+          position: ``[B]`` output position.
+          depths: tokens drafted.
+          drafter: ``[B]`` who drafts; None for the first.
+        """
+        if drafter is None or len(self.drafters) == 1:
+            return self.drafters[0].at(sequence, position, depths)
+        signals = DraftSignals(*np.full((len(SIGNALS), position.size, depths), np.nan))
+        for i in np.unique(drafter).tolist():
+            own = drafter == i
+            said = self.drafters[i].at(sequence[own], position[own], depths)
+            for whole, part in zip(signals, said, strict=True):
+                whole[own] = part
+        return signals
+
+
+class DrafterSignals(NamedTuple):
+    """The signals of one drafter, flattened. ``T`` tokens of ``N`` sequences; one extra entry each.
 
     Attributes:
       start: ``[N]`` index of each sequence's first entry.
       run_lengths: ``[T + N]``, 0 after the end of a sequence.
       token_by_token: whether a draft's signals are, up to its first wrong token, those of the
         positions it passes.
-      first: by name, ``[T + N]``; ``later``: by name, ``[T + N, D]``.
+      first: by name, ``[T + N]``; ``later``: by name, ``[T + N, D]``; empty where it has none.
     """
 
     start: IntArray
@@ -33,30 +84,20 @@ class SignalSource(NamedTuple):
         return 1 + min(int(later.shape[1]) for later in self.later.values())
 
     @staticmethod
-    def of(traces: TraceSet) -> "SignalSource":
-        """Flattens a trace's signals.
-
-        Raises:
-          ConfigError: some sequence was recorded without signals.
-        """
-        names = [name for name in SIGNALS if all(name in s.signals for s in traces)]
-        if not names:
-            raise ConfigError(
-                "trace: holds no draft signals, which this policy looks at; record it with "
-                "`adaptive-spec record`, without --no-signals"
-            )
-        sizes = np.array([s.run_lengths.size + 1 for s in traces], np.int64)
-        depth = max(s.signals[name].later.shape[1] for s in traces for name in names)
-        later = {
-            name: np.concatenate([_padded(s.signals[name].later, depth) for s in traces])
-            for name in names
-        }
-        return SignalSource(
+    def of(said: tuple[DrafterTrace, ...], drafting: Drafting) -> "DrafterSignals":
+        """Flattens what a drafter said along each sequence; only signals that all of them have."""
+        names = [name for name in SIGNALS if all(name in s.signals for s in said)]
+        sizes = np.array([s.run_lengths.size + 1 for s in said], np.int64)
+        depth = max((s.signals[name].later.shape[1] for s in said for name in names), default=0)
+        return DrafterSignals(
             np.concatenate(([0], np.cumsum(sizes)[:-1])),
-            np.concatenate([np.append(s.run_lengths, 0) for s in traces]),
-            traces.info.drafting == "token",
-            {name: np.concatenate([s.signals[name].first for s in traces]) for name in names},
-            later,
+            np.concatenate([np.append(s.run_lengths, 0) for s in said]),
+            drafting == "token",
+            {name: np.concatenate([s.signals[name].first for s in said]) for name in names},
+            {
+                name: np.concatenate([_padded(s.signals[name].later, depth) for s in said])
+                for name in names
+            },
         )
 
     def at(self, sequence: IntArray, position: IntArray, depths: int) -> DraftSignals:

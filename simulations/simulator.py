@@ -19,7 +19,7 @@ from adaptive_spec.budget import Ledger, PassBudget
 from adaptive_spec.controller import Controller
 from adaptive_spec.costs import CostModel
 from adaptive_spec.errors import ConfigError
-from adaptive_spec.policy import DraftSignals, Policy
+from adaptive_spec.policy import NO_DRAFTER, DraftSignals, Policy
 from adaptive_spec.registry import make_policy
 from adaptive_spec.simulations.signals import SignalSource
 from adaptive_spec.traces.records import FlatTrace, TraceSet
@@ -35,6 +35,7 @@ class CycleLog(NamedTuple):
       position: ``[C]`` output position where the cycle began.
       tau, num_draft_tokens, num_accepted_tokens, num_emitted_tokens: ``[C]``.
       cycle_ms: ``[C]`` time by the cost model.
+      drafter: ``[C]`` who drafted, as index into the trace's drafters; ``NO_DRAFTER`` for nobody.
     """
 
     sequence: IntArray
@@ -44,6 +45,36 @@ class CycleLog(NamedTuple):
     num_accepted_tokens: IntArray
     num_emitted_tokens: IntArray
     cycle_ms: FloatArray
+    drafter: IntArray
+
+
+class DrafterShares(NamedTuple):
+    """What each drafter contributed, per sequence; ``D`` drafters in default order.
+
+    Attributes:
+      names: of the drafters.
+      cycles: ``[N, D]`` in which it drafted.
+      num_draft_tokens, num_accepted_tokens: ``[N, D]``.
+    """
+
+    names: tuple[str, ...]
+    cycles: IntArray
+    num_draft_tokens: IntArray
+    num_accepted_tokens: IntArray
+
+    @staticmethod
+    def none(names: tuple[str, ...], num_sequences: int) -> "DrafterShares":
+        """Nothing drafted yet."""
+        return DrafterShares(names, *np.zeros((3, num_sequences, len(names)), np.int64))
+
+    def add(
+        self, sequence: IntArray, drafter: IntArray, drafted: IntArray, accepted: IntArray
+    ) -> None:
+        """Counts a cycle of distinct sequences, in place; arrays ``[B]``."""
+        source = np.maximum(drafter, 0)
+        self.cycles[sequence, source] += drafted > 0
+        self.num_draft_tokens[sequence, source] += drafted
+        self.num_accepted_tokens[sequence, source] += accepted
 
 
 class Replay(NamedTuple):
@@ -57,6 +88,7 @@ class Replay(NamedTuple):
       engine_ms: time the engine was busy: every cycle counts once, whatever its batch.
       ended_by_budget: ``[N]`` whether the per-request maximum of passes cut it short.
       ledger: the pass ledger after the last request.
+      shares: who drafted.
       log: every cycle, where asked for.
     """
 
@@ -68,6 +100,7 @@ class Replay(NamedTuple):
     engine_ms: float
     ended_by_budget: BoolArray
     ledger: Ledger
+    shares: DrafterShares
     log: CycleLog | None = None
 
 
@@ -133,6 +166,7 @@ def replay(
             budget=budget,
             seed=seed,
             lockstep=lockstep,
+            drafters=flat.drafters,
         )
 
     driver = controller(lockstep=True)
@@ -155,6 +189,7 @@ def _run(
     totals = np.zeros((4, flat.start.size), np.int64)  # tokens, cycles, drafted, accepted
     time_ms = np.zeros(flat.start.size)
     cut_short = np.zeros(flat.start.size, np.bool_)
+    shares = DrafterShares.none(flat.drafters, flat.start.size)
     engine_ms = 0.0
     lanes = not controller.lockstep
     slot_sequence = np.full(slots, -1, np.int64)
@@ -170,30 +205,33 @@ def _run(
             controller.admit(
                 flat.prompt_tokens[entering],
                 flat.limit_tokens[entering],
-                flat.draftable_tokens[entering],
+                flat.draftable_tokens[entering].max(axis=1),
             )
             slot_sequence[free], slot_position[free] = entering, 0
         if free.size or rows.size != slots:
             rows = np.flatnonzero(slot_sequence >= 0)
         sequence, position = slot_sequence[rows], slot_position[rows]
 
-        plan = controller.decide(rows)
-        token = flat.start[sequence] + position
-        drafted = plan.tau * flat.proposes[token]
+        room = flat.room(sequence, position)
+        plan = controller.decide(rows, room > 0)
+        source = np.maximum(plan.drafter, 0)
+        drafted = np.minimum(plan.tau, room[np.arange(rows.size), source])
         shown: DraftSignals | None = None
         if signals is not None:
-            recorded = signals.at(sequence, position, controller.max_draft_tokens)
+            recorded = signals.at(sequence, position, controller.max_draft_tokens, source)
             drafted, shown = controller.draft_on(plan, drafted, recorded)
-        accepted = np.minimum(flat.run_lengths[token], drafted)
+        accepted = np.minimum(flat.run_lengths[flat.start[sequence] + position, source], drafted)
         left = flat.num_tokens[sequence] - position
         emitted = np.minimum(accepted + 1, left)
         elapsed = controller.observe(plan, drafted, accepted, emitted, signals=shown)
 
         totals[:, sequence] += (emitted, np.ones_like(emitted), drafted, accepted)
+        shares.add(sequence, source, drafted, accepted)
         time_ms[sequence] += elapsed
         engine_ms += float(elapsed.sum()) if lanes else float(elapsed.max())
         if log_cycles:
-            log.append((sequence, position, plan.tau, drafted, accepted, emitted, elapsed))
+            drafter = np.where(drafted > 0, source, NO_DRAFTER)
+            log.append((sequence, position, plan.tau, drafted, accepted, emitted, elapsed, drafter))
         slot_position[rows] = position + emitted
         out_of_passes = controller.out_of_passes(rows)
         done = (emitted == left) | out_of_passes
@@ -217,5 +255,6 @@ def _run(
         engine_ms,
         cut_short,
         controller.ledger,
+        shares,
         kept,
     )

@@ -4,7 +4,16 @@ import math
 from typing import NamedTuple
 
 from adaptive_spec.simulations.hindsight import Optimum
-from adaptive_spec.simulations.simulator import Replay
+from adaptive_spec.simulations.simulator import DrafterShares, Replay
+
+
+class DrafterTotals(NamedTuple):
+    """What one drafter contributed: cycles that it drafted for, tokens drafted and accepted."""
+
+    name: str
+    cycles: int
+    num_draft_tokens: int
+    num_accepted_tokens: int
 
 
 class Summary(NamedTuple):
@@ -15,6 +24,7 @@ class Summary(NamedTuple):
       sequences: requests; ``tokens``: emitted; ``cycles``: one verifier pass each.
       num_draft_tokens, num_accepted_tokens: drafted, and of these emitted.
       time_ms: time of all cycles, each sequence decoded alone.
+      drafters: what each of them contributed, in default order.
     """
 
     policy: str
@@ -24,6 +34,7 @@ class Summary(NamedTuple):
     num_draft_tokens: int
     num_accepted_tokens: int
     time_ms: float
+    drafters: tuple[DrafterTotals, ...] = ()
 
     @staticmethod
     def of(policy: str, result: Replay | Optimum) -> "Summary":
@@ -36,6 +47,7 @@ class Summary(NamedTuple):
             int(result.num_draft_tokens.sum()),
             int(result.num_accepted_tokens.sum()),
             float(result.time_ms.sum()),
+            _drafter_totals(result.shares),
         )
 
     @property
@@ -78,4 +90,10 @@ class Summary(NamedTuple):
             "acceptance_rate": None if math.isnan(rate) else rate,
             "num_draft_tokens": self.num_draft_tokens,
             "wasted_draft_tokens": self.wasted_draft_tokens,
+            "drafters": [drafter._asdict() for drafter in self.drafters],
         }
+
+
+def _drafter_totals(shares: DrafterShares) -> tuple[DrafterTotals, ...]:
+    columns = (column.sum(axis=0).tolist() for column in shares[1:])
+    return tuple(DrafterTotals(*values) for values in zip(shares.names, *columns, strict=True))

@@ -6,11 +6,17 @@ from typing import NamedTuple
 import numpy as np
 
 from adaptive_spec.errors import ConfigError
+from adaptive_spec.policy import NO_DRAFTER
 from adaptive_spec.simulations.simulator import CycleLog
 from adaptive_spec.traces.records import TraceSet
 
-CyclePair = tuple[int, int]
-"""(tau, accepted tokens) of a cycle."""
+
+class ShownCycle(NamedTuple):
+    """What is compared of a cycle; ``drafter`` is the name of who drafted, None for nobody."""
+
+    tau: int
+    accepted: int
+    drafter: str | None
 
 
 class Difference(NamedTuple):
@@ -21,8 +27,8 @@ class Difference(NamedTuple):
 
     id: str
     cycle: int
-    live: CyclePair | None
-    replayed: CyclePair | None
+    live: ShownCycle | None
+    replayed: ShownCycle | None
 
 
 class Validation(NamedTuple):
@@ -44,9 +50,9 @@ class Validation(NamedTuple):
 
 
 def validate_cycles(
-    live: Mapping[str, Sequence[CyclePair]], traces: TraceSet, log: CycleLog
+    live: Mapping[str, Sequence[ShownCycle]], traces: TraceSet, log: CycleLog
 ) -> Validation:
-    """Compares (tau, accepted) of every cycle.
+    """Compares tau, accepted tokens and drafter of every cycle.
 
     Args:
       live: cycles of the live run by sequence id.
@@ -61,16 +67,19 @@ def validate_cycles(
     if missing:
         raise ConfigError(f"validate: the trace lacks {missing[:3]}; record these prompts first")
     differences, cycles = [], 0
+    names = traces.info.drafter_names
     for name, ours in live.items():
         rows = np.flatnonzero(log.sequence == index[name])
-        theirs = list(
-            zip(log.tau[rows].tolist(), log.num_accepted_tokens[rows].tolist(), strict=True)
-        )
+        columns = (log.tau, log.num_accepted_tokens, log.drafter)
+        theirs = [
+            ShownCycle(tau, accepted, None if drafter == NO_DRAFTER else names[drafter])
+            for tau, accepted, drafter in zip(*(c[rows].tolist() for c in columns), strict=True)
+        ]
         cycles += len(ours)
         for cycle in range(max(len(ours), len(theirs))):
-            a = tuple(ours[cycle]) if cycle < len(ours) else None
+            a = ours[cycle] if cycle < len(ours) else None
             b = theirs[cycle] if cycle < len(theirs) else None
             if a != b:
-                differences.append(Difference(name, cycle, a, b))  # type: ignore[arg-type]
+                differences.append(Difference(name, cycle, a, b))
                 break
     return Validation(len(live), cycles, tuple(differences))

@@ -11,7 +11,7 @@ from hypothesis import given
 
 from adaptive_spec import ConstantCosts, CostModel, CostsError, MeasuredCosts, parse_costs
 from adaptive_spec.cost_files import load_costs, save_costs
-from adaptive_spec.costs import cycle_costs
+from adaptive_spec.costs import DraftCurve, cycle_costs
 from adaptive_spec.testing import strategies
 
 
@@ -188,3 +188,42 @@ def test_files_that_are_not_json_are_refused(tmp_path: Path) -> None:
         (tmp_path / "x.json").write_bytes(content)
         with pytest.raises(CostsError):
             parse_costs(str(tmp_path / "x.json"))
+
+
+def test_a_drafter_may_have_a_price_of_its_own() -> None:
+    costs = parse_costs("draft=0.5,draft.lookup=0,draft.models/v1.2=0.25,verify=0.1,plain_ms=2")
+    assert isinstance(costs, ConstantCosts)
+    assert str(costs) == "draft=0.5,draft.lookup=0,draft.models/v1.2=0.25,verify=0.1"
+    prices = {"lookup": 0.0, "lookup:min_ngram=2": 0.0, "models/v1.2": 0.25, "other": 0.5}
+    for name, draft in prices.items():
+        assert costs.of_drafter(name) == ConstantCosts(draft, 0.1, 2.0)
+    plain = ConstantCosts(0.5)
+    assert plain.of_drafter("lookup") is plain
+
+
+@pytest.mark.parametrize("text", ["draft.=1", "draft.x=-1", "draft.x=a", "draft.x=1,draft.x=2"])
+def test_wrong_prices_of_drafters_are_refused(text: str) -> None:
+    with pytest.raises(CostsError, match="costs: "):
+        parse_costs(text)
+
+
+def test_curves_of_drafters_are_kept_in_files(tmp_path: Path) -> None:
+    grid, flat = np.array([[[1.0, 2.0]]]), np.array([[0.5]])
+    curve = DraftCurve(np.array([[0.25]]), np.array([[0.125]]))
+    costs = MeasuredCosts((1,), (64,), (1, 9), grid, flat, flat, drafts=(("lookup", curve),))
+    save_costs(costs, tmp_path / "costs.json")
+    tau, context = np.array([2]), np.array([64])
+    for loaded in (costs, load_costs(tmp_path / "costs.json")):
+        assert loaded.of_drafter("lookup").draft_ms(tau, 1, context).tolist() == [0.5]
+        assert loaded.of_drafter("other").draft_ms(tau, 1, context).tolist() == [1.5]
+        assert loaded.of_drafter("lookup").verify_ms(tau, 1, context) == loaded.verify_ms(
+            tau, 1, context
+        )
+    data = json.loads((tmp_path / "costs.json").read_text(encoding="utf-8"))
+    for wrong in ({"lookup": {"start_ms": [[1.0]]}}, {"lookup": 3}, 3, {"lookup": None}):
+        (tmp_path / "wrong.json").write_text(json.dumps(data | {"drafts": wrong}))
+        with pytest.raises(CostsError, match="costs"):
+            load_costs(tmp_path / "wrong.json")
+    short = DraftCurve(np.array([0.25]), np.array([[0.125]]))
+    with pytest.raises(CostsError, match="draft_start_ms has shape"):
+        MeasuredCosts((1,), (64,), (1, 9), grid, flat, flat, drafts=(("lookup", short),))

@@ -14,6 +14,8 @@ from transformers import (
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
 )
 
 VOCABULARY = 61
@@ -29,6 +31,12 @@ def tiny_qwen2(seed: int = 0, *, layers: int = 3, context: int = 256) -> Any:
     """A Qwen2, with biases in its projections."""
     config = Qwen2Config(**_sizes(layers, context), num_key_value_heads=2)
     return _initialised(Qwen2ForCausalLM(config), seed)
+
+
+def tiny_qwen3(seed: int = 0, *, layers: int = 3, context: int = 256) -> Any:
+    """A Qwen3: heads wider than its hidden size asks for, with norms of their own."""
+    config = Qwen3Config(**_sizes(layers, context), num_key_value_heads=2, head_dim=12)
+    return _initialised(Qwen3ForCausalLM(config), seed)
 
 
 def tiny_mistral(seed: int = 0, *, context: int = 256, sliding_window: int | None = None) -> Any:

@@ -7,6 +7,7 @@ import typer
 from adaptive_spec import __version__
 from adaptive_spec.cli.compare import compare
 from adaptive_spec.cli.demo import demo
+from adaptive_spec.cli.distill import distill
 from adaptive_spec.cli.generate import generate
 from adaptive_spec.cli.import_run_lengths import import_run_lengths
 from adaptive_spec.cli.policies import policies
@@ -14,6 +15,7 @@ from adaptive_spec.cli.profile import profile
 from adaptive_spec.cli.record import record
 from adaptive_spec.cli.simulate import simulate
 from adaptive_spec.cli.validate import validate
+from adaptive_spec.cli.verify import verify
 
 app = typer.Typer(
     name="adaptive-spec",
@@ -48,8 +50,10 @@ app.command("demo")(demo)
 app.command("generate")(generate)
 app.command("record")(record)
 app.command("profile")(profile)
+app.command("distill")(distill)
 app.command("import-run-lengths")(import_run_lengths)
 app.command("simulate")(simulate)
 app.command("compare")(compare)
 app.command("validate")(validate)
+app.command("verify")(verify)
 app.command("policies")(policies)

@@ -10,6 +10,7 @@ from adaptive_spec.cli import options
 from adaptive_spec.cli.failures import Failures
 from adaptive_spec.cli.live import Pair, prompts_from
 from adaptive_spec.cli.output import STDOUT, note, print_exactly, results, rounded, write_json
+from adaptive_spec.cli.rules import chosen_rule
 from adaptive_spec.cli.streaming import AnswerPrinter
 from adaptive_spec.cost_files import parse_costs
 from adaptive_spec.errors import ConfigError
@@ -45,6 +46,12 @@ def generate(
     max_draft_tokens: options.MaxDraftTokensOption = 10,
     average_passes: options.AveragePassesOption = None,
     max_passes: options.MaxPassesOption = None,
+    rule: options.RuleOption = None,
+    temperature: options.TemperatureOption = None,
+    top_k: options.TopKOption = None,
+    top_p: options.TopPOption = None,
+    min_p: options.MinPOption = None,
+    repetition_penalty: options.RepetitionPenaltyOption = None,
     seed: options.SeedOption = 0,
     dtype: options.DtypeOption = "float32",
     device: options.DeviceOption = None,
@@ -71,6 +78,7 @@ def generate(
     chosen = make_policy(policy)
     budget = options.pass_budget(average_passes, max_passes)
     given = None if costs is None else parse_costs(costs)
+    chosen_by = chosen_rule(rule, temperature, top_k, top_p, min_p, repetition_penalty, seed)
     pair = Pair.load(verifier, drafter, dtype, device)
     failures = Failures(wanted)
     requests = failures.requests(pair, max_new_tokens, chat_template)
@@ -85,6 +93,7 @@ def generate(
         seed=seed,
         stop_strings=tuple(stop or ()),
         record_signals=cycles is not None,
+        rule=chosen_by,
     )
     from adaptive_spec.decoding.requests import Failed, Finished, TokensEmitted
 
@@ -118,11 +127,13 @@ def generate(
     if cycles is not None:
         from adaptive_spec.traces import write_cycles
 
-        write_cycles(completions, cycles)
+        write_cycles(completions, cycles, rule=chosen_by.label)
         note(f"cycles written to {cycles}")
     note(_totals(completions))
     report = {
         "policy": policy,
+        "rule": chosen_by.spec,
+        "lossless": chosen_by.lossless,
         "completions": [_as_dict(pair.verifier, completion) for completion in completions],
         "failures": failures.as_list(),
     }
@@ -151,7 +162,22 @@ def _totals(completions: "list[Completion]") -> str:
     return (
         f"\n{tokens} tokens in {cycles} verifier passes ({tokens / cycles:.2f} per pass), "
         f"{accepted} of {drafted} drafted tokens accepted, {tokens / seconds:.1f} tokens/s"
+        f"{_shares(completions)}"
     )
+
+
+def _shares(completions: "list[Completion]") -> str:
+    """Who drafted how much, where several did."""
+    shares = [drafter for completion in completions for drafter in completion.drafters]
+    names = list(dict.fromkeys(share.name for share in shares))
+    if len(names) < 2:
+        return ""
+    parts = (
+        f"{name} {sum(share.num_accepted_tokens for share in shares if share.name == name)} of "
+        f"{sum(share.num_draft_tokens for share in shares if share.name == name)}"
+        for name in names
+    )
+    return f"\naccepted by drafter: {', '.join(parts)}"
 
 
 def _as_dict(verifier: "Verifier", completion: "Completion") -> dict[str, Any]:
@@ -165,6 +191,7 @@ def _as_dict(verifier: "Verifier", completion: "Completion") -> dict[str, Any]:
         "passes": len(completion.cycles),
         "num_draft_tokens": completion.num_draft_tokens,
         "num_accepted_tokens": completion.num_accepted_tokens,
+        "drafters": [drafter._asdict() for drafter in completion.drafters],
         "reused_prefix_tokens": completion.reused_prefix_tokens,
         "prefill_ms": rounded(completion.prefill_ms),
         "decode_ms": rounded(completion.decode_ms),

@@ -19,11 +19,14 @@ from adaptive_spec.costs import ConstantCosts, CostModel
 from adaptive_spec.errors import PromptError
 from adaptive_spec.policy import Policy
 from adaptive_spec.prompts import Prompt, demo_prompts, read_prompts
+from adaptive_spec.traces.synthetic import NAME as SYNTHETIC
 
 if TYPE_CHECKING:
+    from adaptive_spec.decoding.drafters import Drafter
     from adaptive_spec.decoding.engine import DecodingEngine
     from adaptive_spec.decoding.models import MakeDrafter, Verifier
     from adaptive_spec.decoding.requests import Request
+    from adaptive_spec.decoding.verification import VerificationRule
 
 
 def prompts_from(
@@ -77,8 +80,13 @@ class Pair:
     make_drafter: "MakeDrafter"
 
     @staticmethod
-    def load(verifier: str, drafter: str, dtype: str, device: str | None) -> "Pair":
-        """Loads both models; the built-in one is converted at its first use."""
+    def load(
+        verifier: str, drafter: str, dtype: str, device: str | None, *, prepared: bool = True
+    ) -> "Pair":
+        """Loads both models; the built-in one is converted at its first use.
+
+        Arguments are those of ``load_verifier`` and ``load_drafter``.
+        """
         quiet_libraries()
         from adaptive_spec.decoding.builtin import BUILTIN, builtin_model_dir
         from adaptive_spec.decoding.models import load_drafter, load_verifier, parse_drafter
@@ -94,7 +102,7 @@ class Pair:
                 )
             )
         with status(f"loading {verifier}"):
-            target = load_verifier(verifier, dtype=dtype, device=device)
+            target = load_verifier(verifier, dtype=dtype, device=device, prepared=prepared)
             return Pair(target, load_drafter(drafter, target))
 
     def requests(
@@ -112,11 +120,20 @@ class Pair:
     def guessed_costs(self) -> ConstantCosts:
         """Costs for a first run: drafting in proportion to the layers' weights, verifying flat."""
         drafter = self.make_drafter(1)
+        if drafter is None:
+            return ConstantCosts(draft=0.0, verify=0.05)
+        guesses = [self._guessed_draft(component) for component in drafter.components]
+        named = tuple(zip(drafter.names, guesses, strict=True)) if len(guesses) > 1 else ()
+        return ConstantCosts(draft=guesses[-1], verify=0.05, drafts=named)
+
+    def _guessed_draft(self, drafter: "Drafter") -> float:
+        """Time of a draft step over that of a plain pass."""
+        if drafter.spec.startswith(SYNTHETIC):
+            return ConstantCosts().draft  # stands for a draft model, though it runs the verifier
         runner = getattr(drafter, "runner", None)
         if runner is None:
-            return ConstantCosts(draft=0.0, verify=0.05)
-        share = _layer_weights(runner.model) / _layer_weights(self.verifier.model)
-        return ConstantCosts(draft=round(share, 3), verify=0.05)
+            return 0.0
+        return round(_layer_weights(runner.model) / _layer_weights(self.verifier.model), 3)
 
     def costs(self, given: CostModel | None) -> CostModel:
         """The costs given, or a guess, said to be one; in milliseconds of this machine.
@@ -146,20 +163,34 @@ class Pair:
         record_signals: bool = False,
         measured_times: bool = True,
         drafting: bool = True,
+        rule: "VerificationRule | None" = None,
+        stop_tokens: bool = True,
     ) -> "DecodingEngine":
-        """An engine with a controller of its own."""
+        """An engine with a controller of its own; greedy without a rule."""
         from adaptive_spec.decoding.engine import DecodingEngine
         from adaptive_spec.decoding.runner import ModelRunner
         from adaptive_spec.decoding.stopping import StopRules
+        from adaptive_spec.decoding.verification import GREEDY
 
+        drafter = self.make_drafter(batch_size) if drafting else None
         controller = Controller(
-            policy, costs=costs, max_draft_tokens=max_draft_tokens, budget=budget, seed=seed
+            policy,
+            costs=costs,
+            max_draft_tokens=max_draft_tokens,
+            budget=budget,
+            seed=seed,
+            drafters=drafter.names if drafter else ("none",),
         )
         return DecodingEngine(
             ModelRunner(self.verifier.model, slots=batch_size),
-            self.make_drafter(batch_size) if drafting else None,
+            drafter,
             controller,
-            StopRules(self.verifier.eos_token_ids, stop_strings, self.verifier.tokenizer),
+            StopRules(
+                self.verifier.eos_token_ids if stop_tokens else (),
+                stop_strings,
+                self.verifier.tokenizer,
+            ),
+            rule=rule or GREEDY,
             batch_size=batch_size,
             record_signals=record_signals,
             measured_times=measured_times,
@@ -187,5 +218,7 @@ def finished(
 
 
 def _layer_weights(model: Any) -> int:
+    from adaptive_spec.decoding.forward import num_weights
+
     embedding = model.get_input_embeddings().weight.numel()
-    return int(max(sum(p.numel() for p in model.base_model.parameters()) - embedding, 1))
+    return int(max(num_weights(model.base_model) - embedding, 1))

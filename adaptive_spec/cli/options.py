@@ -11,6 +11,7 @@ from adaptive_spec.cli.output import STDOUT
 from adaptive_spec.errors import ConfigError
 
 MODELS, REQUESTS, CONTROL, OUTPUT = "Models", "Requests", "Control", "Output"
+SAMPLING = "Sampling"
 
 VerifierOption = Annotated[
     str,
@@ -23,7 +24,9 @@ DrafterOption = Annotated[
     str,
     typer.Option(
         help="What drafts: 'lookup[:max_ngram=7,min_ngram=1]', 'early-exit[:layers=10]', 'none', "
-        "or the folder or hub id of a smaller model with the same vocabulary.",
+        "or the folder or hub id of a smaller model with the same vocabulary; "
+        "'synthetic:hazard=0.3' for prescribed rejections; or several, as in 'lookup+early-exit': "
+        "the first that proposes something.",
         rich_help_panel=MODELS,
     ),
 ]
@@ -102,6 +105,44 @@ MaxPassesOption = Annotated[
     typer.Option(
         help="Most verifier passes of one request; it ends when they are spent.",
         rich_help_panel=CONTROL,
+    ),
+]
+RuleOption = Annotated[
+    str | None,
+    typer.Option(
+        help="How drafts are verified: 'greedy', or to sample: 'rejection' (rejection sampling), "
+        "'coupled' (coupled noise: the same text for every tau) or 'typical' (typical acceptance, "
+        "lossy). Default: greedy; where sampling parameters are given, rejection, or coupled for "
+        "`record`, `validate`.",
+        rich_help_panel=SAMPLING,
+        show_default=False,
+    ),
+]
+TemperatureOption = Annotated[
+    float | None,
+    typer.Option(help="Sample with this temperature; 0: greedy.", rich_help_panel=SAMPLING),
+]
+TopKOption = Annotated[
+    int | None,
+    typer.Option(help="Sample from the so many likeliest tokens.", rich_help_panel=SAMPLING),
+]
+TopPOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Sample from the likeliest tokens of this probability.", rich_help_panel=SAMPLING
+    ),
+]
+MinPOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Sample from tokens at least this share as likely as the likeliest.",
+        rich_help_panel=SAMPLING,
+    ),
+]
+RepetitionPenaltyOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Make tokens of the text less likely, if greater than 1.", rich_help_panel=SAMPLING
     ),
 ]
 SeedOption = Annotated[

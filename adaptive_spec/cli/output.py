@@ -112,7 +112,8 @@ def comparison_table(comparison: Comparison, title: str) -> Table:
     if _width_of([names, *marks, *rows]) > results.width:
         names, padding = _STACKED_NAMES, 0
         marks, rows = list(map(_stacked, marks)), list(map(_stacked, rows))
-    table = results_table(title, caption, names, padding)
+    shares = _shares_of([entry.summary for entry in comparison.policies])
+    table = results_table(title, "\n".join([caption, *shares]), names, padding)
     for row in marks[:2]:
         table.add_row(*row, style="dim")
     for row in rows:
@@ -123,10 +124,22 @@ def comparison_table(comparison: Comparison, title: str) -> Table:
 
 def summary_table(summaries: list[Summary], title: str, caption: str) -> Table:
     """Replays, one policy a row."""
+    caption = "\n".join([caption, *_shares_of(summaries)])
     table = results_table(title, caption, _SUMMARY_NAMES)
     for summary in summaries:
         table.add_row(*_summary_row(summary.policy, summary))
     return table
+
+
+def _shares_of(summaries: list[Summary]) -> list[str]:
+    """Who drafted in how many cycles, a line per policy; none where there is one drafter only."""
+    lines = [
+        f"  {summary.policy}: "
+        + ", ".join(f"{d.name} {d.cycles / summary.cycles:.0%}" for d in summary.drafters)
+        for summary in summaries
+        if len(summary.drafters) > 1
+    ]
+    return ["cycles drafted by:", *lines] if lines else []
 
 
 def results_table(title: str, caption: str, names: list[str], padding: int = 1) -> Table:

@@ -11,7 +11,7 @@ from adaptive_spec.cli import options
 from adaptive_spec.cli.live import Pair
 from adaptive_spec.cli.output import note, progress, results, results_table
 from adaptive_spec.cost_files import save_costs
-from adaptive_spec.costs import MeasuredCosts
+from adaptive_spec.costs import DraftCurve, MeasuredCosts
 from adaptive_spec.errors import ConfigError
 
 _MOST_SEQUENCES, _MOST_TOKENS = 1024, 1 << 20
@@ -87,8 +87,11 @@ def costs_table(costs: MeasuredCosts) -> Table:
     for w, width in enumerate(costs.widths):
         label = f"verify {width}" if width > 1 else "plain pass"
         table.add_row(label, *(f"{costs.verify_grid_ms[b, c, w]:.1f}" for b, c in points))
-    table.add_row("begin a draft", *(f"{costs.draft_start_ms[b, c]:.2f}" for b, c in points))
-    table.add_row("draft a token", *(f"{costs.draft_step_ms[b, c]:.2f}" for b, c in points))
+    others = DraftCurve(costs.draft_start_ms, costs.draft_step_ms)
+    for name, curve in costs.drafts or (("", others),):
+        by = f" ({name})" if name else ""
+        table.add_row(f"begin a draft{by}", *(f"{curve.start_ms[b, c]:.2f}" for b, c in points))
+        table.add_row(f"draft a token{by}", *(f"{curve.step_ms[b, c]:.2f}" for b, c in points))
     return table
 
 

@@ -11,14 +11,16 @@ from adaptive_spec.cli import options
 from adaptive_spec.cli.failures import Failures
 from adaptive_spec.cli.live import Pair, prompts_from
 from adaptive_spec.cli.output import note, progress
+from adaptive_spec.cli.rules import chosen_rule
 from adaptive_spec.costs import ConstantCosts
 from adaptive_spec.errors import DrafterSpecError, NumericsError
 from adaptive_spec.registry import make_policy
-from adaptive_spec.traces import SequenceTrace, TraceInfo, TraceWriter
+from adaptive_spec.traces import Component, SequenceTrace, TraceInfo, TraceWriter
 
 if TYPE_CHECKING:
     from adaptive_spec.decoding.recorder import Recorder
     from adaptive_spec.decoding.requests import Request
+    from adaptive_spec.decoding.verification import VerificationRule
 
 
 def record(
@@ -52,6 +54,13 @@ def record(
     max_draft_tokens: Annotated[
         int, typer.Option(min=1, max=1024, help="Largest tau for which signals are kept.")
     ] = 10,
+    rule: options.RuleOption = None,
+    temperature: options.TemperatureOption = None,
+    top_k: options.TopKOption = None,
+    top_p: options.TopPOption = None,
+    min_p: options.MinPOption = None,
+    repetition_penalty: options.RepetitionPenaltyOption = None,
+    seed: options.SeedOption = 0,
     dtype: options.DtypeOption = "float32",
     device: options.DeviceOption = None,
 ) -> None:
@@ -64,18 +73,26 @@ def record(
     wanted = prompts_from(prompts, limit, category)
     if drafter == "none":
         raise DrafterSpecError("record: --drafter none leaves nothing to record; try lookup")
+    chosen_by = chosen_rule(
+        rule, temperature, top_k, top_p, min_p, repetition_penalty, seed, to_sample="coupled"
+    )
+    from adaptive_spec.decoding.recorder import require_tau_invariant
+
+    require_tau_invariant(chosen_by)
     pair = Pair.load(verifier, drafter, dtype, device)
     failures = Failures(wanted)
     requests = failures.requests(pair, max_new_tokens, chat_template)
     depth = max_draft_tokens if signals else 0
-    recorder, info = recording(pair, chat_template, max_new_tokens, signal_depth=depth)
+    recorder, info = recording(
+        pair, chat_template, max_new_tokens, signal_depth=depth, rule=chosen_by
+    )
     with TraceWriter(output, info) as writer, progress() as bar:
         left = [r for r in requests if not writer.is_done(r.id, r.prompt_ids)]
         if len(left) < len(requests):
             note(f"{len(requests) - len(left)} of {len(requests)} are recorded already")
         task = bar.add_task("recording", total=len(requests), completed=len(requests) - len(left))
         try:
-            for sequence in _decoded(pair, recorder, left, batch_size, failures):
+            for sequence in _decoded(pair, recorder, left, batch_size, chosen_by, failures):
                 writer.add(sequence)
                 bar.advance(task)
         except KeyboardInterrupt:
@@ -92,6 +109,7 @@ def _decoded(
     recorder: "Recorder",
     requests: "list[Request]",
     batch_size: int,
+    rule: "VerificationRule",
     failures: Failures,
 ) -> Iterator[SequenceTrace]:
     """Decodes requests plainly, and looks at each as soon as it is finished."""
@@ -103,6 +121,7 @@ def _decoded(
         ConstantCosts(),
         batch_size=max(min(batch_size, len(requests)), 1),
         drafting=False,
+        rule=rule,
     )
     for event in engine.run(requests):
         if isinstance(event, Failed):
@@ -117,16 +136,30 @@ def _decoded(
 
 
 def recording(
-    pair: Pair, chat_template: bool, max_new_tokens: int, *, signal_depth: int
+    pair: Pair,
+    chat_template: bool,
+    max_new_tokens: int,
+    *,
+    signal_depth: int,
+    rule: "VerificationRule | None" = None,
 ) -> "tuple[Recorder, TraceInfo]":
-    """What records a pair's completions, and what its trace says of it."""
+    """What records a pair's completions, greedy without a rule, and what its trace says of it."""
     from adaptive_spec.decoding.recorder import Recorder
     from adaptive_spec.decoding.runner import ModelRunner
+    from adaptive_spec.decoding.verification import GREEDY
 
+    rule = rule or GREEDY
     drafter = pair.make_drafter(1)
     assert drafter is not None
-    context = ModelRunner(pair.verifier.model).context_limit
-    recorder = Recorder(drafter, context, signal_depth=signal_depth)
+    parts = drafter.components if len(drafter.components) > 1 else ()
+    runner = ModelRunner(pair.verifier.model)
+    recorder = Recorder(
+        drafter,
+        runner.context_limit,
+        signal_depth=signal_depth,
+        rule=rule,
+        vocab_size=runner.vocab_size,
+    )
     info = TraceInfo(
         verifier=pair.verifier.name,
         drafter=drafter.spec,
@@ -135,5 +168,7 @@ def recording(
         chat_template=chat_template,
         max_new_tokens=max_new_tokens,
         signal_depth=signal_depth,
+        components=tuple(Component(part.spec, part.drafting) for part in parts),
+        rule=rule.spec,
     )
     return recorder, info

@@ -11,16 +11,18 @@ from adaptive_spec.cli import options
 from adaptive_spec.cli.live import Pair, finished, prompts_from
 from adaptive_spec.cli.output import note, progress, results_table, rounded, show, write_json
 from adaptive_spec.cli.record import recording
+from adaptive_spec.cli.rules import chosen_rule
 from adaptive_spec.cost_files import parse_costs
 from adaptive_spec.costs import ConstantCosts, CostModel
 from adaptive_spec.errors import DrafterSpecError
 from adaptive_spec.registry import make_policy
 from adaptive_spec.simulations.simulator import replay
-from adaptive_spec.simulations.validation import Validation, validate_cycles
+from adaptive_spec.simulations.validation import ShownCycle, Validation, validate_cycles
 from adaptive_spec.traces import TraceSet
 
 if TYPE_CHECKING:
     from adaptive_spec.decoding.requests import Completion, Request
+    from adaptive_spec.decoding.verification import VerificationRule
 
 DEFAULT_POLICIES = ("fixed:tau=3", "ewma", "bandit")
 
@@ -77,6 +79,12 @@ def validate(
     chat_template: options.ChatTemplateOption = True,
     costs: options.CostsOption = None,
     max_draft_tokens: options.MaxDraftTokensOption = 10,
+    rule: options.RuleOption = None,
+    temperature: options.TemperatureOption = None,
+    top_k: options.TopKOption = None,
+    top_p: options.TopPOption = None,
+    min_p: options.MinPOption = None,
+    repetition_penalty: options.RepetitionPenaltyOption = None,
     seed: options.SeedOption = 0,
     dtype: options.DtypeOption = "float32",
     device: options.DeviceOption = None,
@@ -94,14 +102,24 @@ def validate(
     wanted = prompts_from(prompts, limit, category)
     if drafter == "none":
         raise DrafterSpecError("validate: --drafter none leaves nothing to replay; try lookup")
+    chosen_by = chosen_rule(
+        rule, temperature, top_k, top_p, min_p, repetition_penalty, seed, to_sample="coupled"
+    )
+    from adaptive_spec.decoding.recorder import require_tau_invariant
+
+    require_tau_invariant(chosen_by)
     pair = Pair.load(verifier, drafter, dtype, device)
     requests = pair.requests(wanted, max_new_tokens, chat_template)
     model = pair.costs(given)
     batch_size = min(batch_size, len(requests))
     with progress() as bar:
         task = bar.add_task("plain decoding", total=len(requests))
-        plain = decode_plainly(pair, requests, batch_size, lambda: bar.advance(task))
-        traces = record_all(pair, requests, plain, chat_template, max_new_tokens, max_draft_tokens)
+        plain = decode_plainly(
+            pair, requests, batch_size, lambda: bar.advance(task), rule=chosen_by
+        )
+        traces = record_all(
+            pair, requests, plain, chat_template, max_new_tokens, max_draft_tokens, rule=chosen_by
+        )
         runs = []
         for spec in specs:
             task = bar.add_task(spec, total=len(requests))
@@ -115,6 +133,7 @@ def validate(
                     max_draft_tokens=max_draft_tokens,
                     batch_size=batch_size,
                     seed=seed,
+                    rule=chosen_by,
                     on_finished=lambda task=task: bar.advance(task),  # type: ignore[misc]
                 )
             )
@@ -127,11 +146,22 @@ def validate(
 
 
 def decode_plainly(
-    pair: Pair, requests: "list[Request]", batch_size: int, on_finished: Callable[[], None]
+    pair: Pair,
+    requests: "list[Request]",
+    batch_size: int,
+    on_finished: Callable[[], None],
+    *,
+    rule: "VerificationRule | None" = None,
+    stop_tokens: bool = True,
 ) -> "dict[str, Completion]":
     """Plain decoding of all requests; completions by id."""
     engine = pair.engine(
-        make_policy("fixed:tau=0"), ConstantCosts(), batch_size=batch_size, drafting=False
+        make_policy("fixed:tau=0"),
+        ConstantCosts(),
+        batch_size=batch_size,
+        drafting=False,
+        rule=rule,
+        stop_tokens=stop_tokens,
     )
     return finished(engine, requests, on_finished)
 
@@ -143,9 +173,13 @@ def record_all(
     chat_template: bool,
     max_new_tokens: int,
     signal_depth: int,
+    *,
+    rule: "VerificationRule | None" = None,
 ) -> TraceSet:
     """The trace of decoded requests."""
-    recorder, info = recording(pair, chat_template, max_new_tokens, signal_depth=signal_depth)
+    recorder, info = recording(
+        pair, chat_template, max_new_tokens, signal_depth=signal_depth, rule=rule
+    )
     return TraceSet(info, tuple(recorder.record(r, completions[r.id]) for r in requests))
 
 
@@ -159,6 +193,7 @@ def run_live(
     max_draft_tokens: int = 10,
     batch_size: int = 1,
     seed: int = 0,
+    rule: "VerificationRule | None" = None,
     on_finished: Callable[[], None] = lambda: None,
 ) -> LiveRun:
     """Runs a policy live on the cost model's times, and replays it on the trace."""
@@ -171,6 +206,7 @@ def run_live(
         seed=seed,
         record_signals=True,
         measured_times=False,
+        rule=rule,
     )
     done = finished(engine, requests, on_finished)
     replayed = replay(
@@ -184,7 +220,10 @@ def run_live(
     )
     assert replayed.log is not None
     live = {
-        name: [(cycle.tau, cycle.num_accepted_tokens) for cycle in completion.cycles]
+        name: [
+            ShownCycle(cycle.tau, cycle.num_accepted_tokens, cycle.drafter)
+            for cycle in completion.cycles
+        ]
         for name, completion in done.items()
     }
     measured_ms = sum(
@@ -195,7 +234,7 @@ def run_live(
     return LiveRun(
         spec,
         validate_cycles(live, traces, replayed.log),
-        _different_outputs(pair, requests, traces, done),
+        _different_outputs(pair, requests, traces, done, rule),
         replayed.engine_ms,
         measured_ms,
         [done[request.id] for request in requests],
@@ -203,10 +242,15 @@ def run_live(
 
 
 def _different_outputs(
-    pair: Pair, requests: "list[Request]", traces: TraceSet, done: "dict[str, Completion]"
+    pair: Pair,
+    requests: "list[Request]",
+    traces: TraceSet,
+    done: "dict[str, Completion]",
+    rule: "VerificationRule | None",
 ) -> dict[str, str]:
-    from adaptive_spec.decoding.verification import explain_divergence
+    from adaptive_spec.decoding.verification import GREEDY, explain_divergence
 
+    rule = rule or GREEDY
     different = {}
     for request, sequence in zip(requests, traces, strict=True):
         assert sequence.output_ids is not None
@@ -215,11 +259,13 @@ def _different_outputs(
             request.prompt_ids,
             sequence.output_ids.tolist(),
             done[request.id].token_ids,
+            rule=rule,
+            seed=request.noise_seed(rule.seed),
         )
         if divergence is not None:
             kind = "a tie within rounding" if divergence.is_tie else "a real difference"
             different[request.id] = (
-                f"{kind} at output position {divergence.position}: the logits lie "
+                f"{kind} at output position {divergence.position}: the scores lie "
                 f"{divergence.margin:.2g} apart"
             )
     return different
@@ -249,9 +295,15 @@ def explain(run: LiveRun) -> None:
         note(f"{run.policy}: {name}: output differs: {reason}")
     for difference in run.validation.differences:
         note(
-            f"{run.policy}: {difference.id}: cycle {difference.cycle}: live (tau, accepted) = "
-            f"{difference.live}, replayed = {difference.replayed}"
+            f"{run.policy}: {difference.id}: cycle {difference.cycle}: "
+            f"live {_cycle(difference.live)}, replayed {_cycle(difference.replayed)}"
         )
+
+
+def _cycle(shown: ShownCycle | None) -> str:
+    if shown is None:
+        return "has ended"
+    return f"tau {shown.tau}, {shown.accepted} accepted, drafted by {shown.drafter or 'nobody'}"
 
 
 def _verdict(different: int) -> str:

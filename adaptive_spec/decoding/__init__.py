@@ -5,14 +5,18 @@ Needs the extra ``adaptive-spec[hf]`` (torch and transformers). One cycle is
 """
 
 from adaptive_spec.decoding.drafters import (
+    ComposedDrafter,
     Draft,
     Drafter,
     DraftModelDrafter,
+    KnownOutputs,
     PromptLookupDrafter,
+    SyntheticDrafter,
     early_exit_drafter,
     early_exit_model,
 )
 from adaptive_spec.decoding.engine import DecodingEngine
+from adaptive_spec.decoding.forward import prepare
 from adaptive_spec.decoding.kv_cache import KVCache
 from adaptive_spec.decoding.requests import (
     Completion,
@@ -25,11 +29,23 @@ from adaptive_spec.decoding.requests import (
     TokensEmitted,
 )
 from adaptive_spec.decoding.runner import ModelRunner
+from adaptive_spec.decoding.sampling import SamplingParameters
 from adaptive_spec.decoding.stopping import StopRules
-from adaptive_spec.decoding.verification import Divergence, explain_divergence
+from adaptive_spec.decoding.verification import (
+    CoupledNoise,
+    Divergence,
+    GreedyMatch,
+    RejectionSampling,
+    TypicalAcceptance,
+    VerificationRule,
+    explain_divergence,
+    make_rule,
+)
 
 __all__ = [
     "Completion",
+    "ComposedDrafter",
+    "CoupledNoise",
     "CycleRecord",
     "DecodingEngine",
     "Divergence",
@@ -40,13 +56,22 @@ __all__ = [
     "Failed",
     "FinishReason",
     "Finished",
+    "GreedyMatch",
     "KVCache",
+    "KnownOutputs",
     "ModelRunner",
     "PromptLookupDrafter",
+    "RejectionSampling",
     "Request",
+    "SamplingParameters",
     "StopRules",
+    "SyntheticDrafter",
     "TokensEmitted",
+    "TypicalAcceptance",
+    "VerificationRule",
     "early_exit_drafter",
     "early_exit_model",
     "explain_divergence",
+    "make_rule",
+    "prepare",
 ]

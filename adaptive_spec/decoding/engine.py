@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
-from adaptive_spec._arrays import IntArray
+from adaptive_spec._arrays import BoolArray, IntArray
 from adaptive_spec.controller import Controller, Plan
 from adaptive_spec.decoding.drafters.base import Draft, Drafter, empty_signals
 from adaptive_spec.decoding.intake import Intake
@@ -26,7 +27,13 @@ from adaptive_spec.decoding.requests import (
 from adaptive_spec.decoding.runner import ModelRunner
 from adaptive_spec.decoding.slots import Slots
 from adaptive_spec.decoding.stopping import StopRules, StopWatch
-from adaptive_spec.decoding.verification import Verdict, greedy_match
+from adaptive_spec.decoding.verification import (
+    GREEDY,
+    Block,
+    Chooser,
+    Verdict,
+    VerificationRule,
+)
 from adaptive_spec.errors import (
     AdaptiveSpecError,
     ConfigError,
@@ -44,12 +51,14 @@ class _Sequence:
     Attributes:
       text: prompt and verified output; ``limit``: most output tokens.
       watch: tells where it ends; ``cycles``: what its cycles showed.
+      seed: of its noise.
     """
 
     request: Request
     text: list[int]
     limit: int
     watch: StopWatch
+    seed: int = 0
     prefill_ms: float = 0.0
     reused_prefix_tokens: int = 0
     cycles: list[CycleRecord] = field(default_factory=list)
@@ -66,7 +75,7 @@ class _Sequence:
         self.text.extend(token_ids[:kept])
         return token_ids[:kept], reason
 
-    def completion(self, reason: FinishReason) -> Completion:
+    def completion(self, reason: FinishReason, rule: VerificationRule) -> Completion:
         return Completion(
             id=self.request.id,
             category=self.request.category,
@@ -75,12 +84,14 @@ class _Sequence:
             finish_reason=reason,
             cycles=tuple(self.cycles),
             prefill_ms=self.prefill_ms,
+            rule=rule.spec,
+            lossless=rule.lossless,
             reused_prefix_tokens=self.reused_prefix_tokens,
         )
 
 
 class DecodingEngine:
-    """Decodes requests greedily; the output is the verifier's own, whatever the policy decides.
+    """Decodes requests; the output is the verifier's own, whatever the policy decides.
 
     Up to ``batch_size`` sequences run at a time. A free slot goes to the next request before every
     cycle, lowest slot first, and all running sequences take part in every cycle.
@@ -101,6 +112,7 @@ class DecodingEngine:
         controller: Controller,
         stop_rules: StopRules | None = None,
         *,
+        rule: VerificationRule = GREEDY,
         batch_size: int = 1,
         record_signals: bool = False,
         measured_times: bool = True,
@@ -111,8 +123,10 @@ class DecodingEngine:
         Args:
           verifier: the target model, with at least ``batch_size`` slots.
           drafter: proposes tokens, with as many rows; None to decode plainly.
-          controller: drives the policy; no rows of it may be in use.
+          controller: drives the policy; no rows of it may be in use. It has as many drafters as
+            ``drafter`` has names.
           stop_rules: what ends a sequence besides its length.
+          rule: which drafted tokens stand and what follows them: greedy decoding, or sampling.
           batch_size: most sequences at a time, >= 1.
           record_signals: keep the draft's signals in the cycle records.
           measured_times: tell the controller what its cycles took. Otherwise it takes its cost
@@ -120,8 +134,14 @@ class DecodingEngine:
           on_tokens: called with tokens as soon as they are verified.
 
         Raises:
-          ConfigError: a batch size that is not positive, or larger than the verifier's slots.
+          ConfigError: a batch size that is not positive, or larger than the verifier's slots; or a
+            controller for another number of drafters.
         """
+        if drafter is not None and len(drafter.names) != len(controller.drafters):
+            raise ConfigError(
+                f"the controller knows {len(controller.drafters)} drafters, {drafter.spec} has "
+                f"{len(drafter.names)}; create it with drafters=drafter.names"
+            )
         if not 1 <= batch_size <= verifier.slots:
             raise ConfigError(
                 f"batch_size = {batch_size}; the verifier has {verifier.slots} slots, so that "
@@ -130,6 +150,7 @@ class DecodingEngine:
         self.verifier = verifier
         self.drafter = drafter
         self.controller = controller
+        self.rule = rule
         self.stop_rules = stop_rules or StopRules()
         self.batch_size = batch_size
         self._record_signals = record_signals
@@ -234,7 +255,7 @@ class DecodingEngine:
         """One cycle of everything that runs: plan, draft, verify, emit, learn, release."""
         rows = self._next_rows()
         sequences = [self._running[row] for row in rows.tolist()]
-        plan = self.controller.decide(rows)
+        plan = self.controller.decide(rows, self._available(rows, sequences))
         try:
             began = time.perf_counter()
             draft = self._draft(plan, sequences)
@@ -264,7 +285,7 @@ class DecodingEngine:
             self.verifier.truncate([int(rows[i])], [len(sequence.text) - 1])
             ending = reason or ("budget" if spent[i] else None)
             if ending is not None:
-                events.append(Finished(sequence.completion(ending)))
+                events.append(Finished(sequence.completion(ending, self.rule)))
                 self._leave(int(rows[i]), finished=True)
         return events
 
@@ -293,10 +314,17 @@ class DecodingEngine:
             self.batch_limit = len(rows) // 2
         return []
 
+    def _available(self, rows: IntArray, sequences: list[_Sequence]) -> BoolArray | None:
+        if self.drafter is None:
+            return None
+        texts = [sequence.text for sequence in sequences]
+        return self.drafter.available(rows.tolist(), texts)
+
     def _draft(self, plan: Plan, sequences: list[_Sequence]) -> Draft:
         if self.drafter is None or not plan.tau.any():
             return Draft.none(len(sequences))
-        return self.drafter.propose(
+        return self.drafter.propose_by(
+            plan.drafter,
             plan.rows.tolist(),
             [sequence.text for sequence in sequences],
             plan.tau,
@@ -306,6 +334,7 @@ class DecodingEngine:
                 else None
             ),
             want_signals=self._record_signals,
+            chooser=Chooser(self.rule, _seeds(sequences), self.verifier.vocab_size),
         )
 
     def _verify(self, plan: Plan, sequences: list[_Sequence], draft: Draft) -> Verdict:
@@ -314,7 +343,10 @@ class DecodingEngine:
             [sequence.text[-1], *tokens]
             for sequence, tokens in zip(sequences, draft.token_ids, strict=True)
         ]
-        return greedy_match(self.verifier.append(plan.rows.tolist(), blocks), draft.token_ids)
+        logits = self.verifier.append(plan.rows.tolist(), blocks)
+        texts = [sequence.text for sequence in sequences]
+        block = Block(texts, draft.token_ids, _seeds(sequences), draft.drawn_from)
+        return self.rule.verify(logits, block)
 
     def _observe(
         self,
@@ -370,6 +402,7 @@ class DecodingEngine:
             verify_ms=times_ms[1],
             context_tokens=int(plan.cycle.prompt_tokens[i]) + position,
             batch_size=plan.rows.size,
+            drafter=self.drafter.names[plan.drafter[i]] if self.drafter and drafted else None,
         )
 
     def _admit(self, intake: Intake) -> list[Event]:
@@ -385,7 +418,7 @@ class DecodingEngine:
                 continue
             sequence = self._sequence(request)
             if request.id in self._cancelled:
-                events.append(Finished(sequence.completion("cancelled")))
+                events.append(Finished(sequence.completion("cancelled", self.rule)))
                 continue
             row = self._slots.take(sequence.text, sequence.limit)
             self._running[row] = sequence
@@ -395,7 +428,8 @@ class DecodingEngine:
     def _sequence(self, request: Request) -> _Sequence:
         prompt = np.asarray(request.prompt_ids).tolist()
         limit = min(request.max_new_tokens, self.verifier.context_limit - len(prompt))
-        return _Sequence(request, prompt, limit, self.stop_rules.follow(prompt))
+        seed = request.noise_seed(self.rule.seed)
+        return _Sequence(request, prompt, limit, self.stop_rules.follow(prompt), seed)
 
     def _read(self, rows: list[int]) -> list[Event]:
         """Reads the prompts of newly admitted rows: together, or alone where memory runs out."""
@@ -431,7 +465,10 @@ class DecodingEngine:
         """Ends what was cancelled since the last cycle."""
         asked_for = self._cancelled
         rows = [row for row, s in self._running.items() if s.request.id in asked_for]
-        return [Finished(self._leave(row, finished=False).completion("cancelled")) for row in rows]
+        return [
+            Finished(self._leave(row, finished=False).completion("cancelled", self.rule))
+            for row in rows
+        ]
 
 
 def _reason(request: Request, error: Exception) -> AdaptiveSpecError:
@@ -442,6 +479,10 @@ def _reason(request: Request, error: Exception) -> AdaptiveSpecError:
         f"({str(error).strip().partition(chr(10))[0]}); lower max_new_tokens, batch_size (whose "
         "caches take memory, too) or the runner's prefill_chunk_tokens, or take a smaller model"
     )
+
+
+def _seeds(sequences: list[_Sequence]) -> npt.NDArray[np.uint64]:
+    return np.array([sequence.seed for sequence in sequences], np.uint64)
 
 
 def _emitted(sequence: _Sequence, tokens: list[int]) -> TokensEmitted:

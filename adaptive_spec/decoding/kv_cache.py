@@ -26,7 +26,11 @@ class _Span:
     Attributes:
       slots: rows of the cache; ``capacity``: positions of each.
       rows: ``[b]`` rows in the pass; ``starts``: ``[b]`` their lengths before it.
-      width: positions written per row, padding included.
+      width: positions written per row, padding included; ``reach``: positions that the pass may
+        look at.
+      is_contiguous: whether the rows are neighbours, so that a view shows them.
+      is_aligned: whether they also start alike, so that a slice takes all that is new: several
+        times faster than writing by indices.
     """
 
     slots: int
@@ -34,6 +38,9 @@ class _Span:
     rows: list[int] = dataclasses.field(default_factory=list)
     starts: list[int] = dataclasses.field(default_factory=list)
     width: int = 0
+    reach: int = 0
+    is_contiguous: bool = False
+    is_aligned: bool = False
     _index: dict[torch.device, tuple[torch.Tensor, torch.Tensor]] = dataclasses.field(
         default_factory=dict, repr=False
     )
@@ -41,6 +48,9 @@ class _Span:
     def begin(self, rows: Sequence[int], starts: list[int], width: int) -> None:
         """Turns to the next pass."""
         self.rows, self.starts, self.width = list(rows), starts, width
+        self.reach = max(starts) + width
+        self.is_contiguous = self.rows[-1] - self.rows[0] == len(self.rows) - 1
+        self.is_aligned = self.is_contiguous and min(starts) == max(starts)
         self._index.clear()
 
     def index(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
@@ -49,16 +59,6 @@ class _Span:
             positions = [[start + i for i in range(self.width)] for start in self.starts]
             self._index[device] = to_device(self.rows, device), to_device(positions, device)
         return self._index[device]
-
-    @property
-    def reach(self) -> int:
-        """Positions that the pass may look at."""
-        return max(self.starts, default=0) + self.width
-
-    @property
-    def is_contiguous(self) -> bool:
-        """Whether the rows are neighbours, so that a view shows them."""
-        return self.rows[-1] - self.rows[0] == len(self.rows) - 1
 
 
 class _SlotLayer(CacheLayerMixin):
@@ -95,8 +95,8 @@ class _SlotLayer(CacheLayerMixin):
     def _exchange(self, buffer: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
         span = self._span
         first, start, reach = span.rows[0], span.starts[0], span.reach
-        if len(span.rows) == 1:
-            buffer[first, :, start:reach] = states[0]
+        if span.is_aligned:
+            buffer[first : span.rows[-1] + 1, :, start:reach] = states
         else:
             rows, positions = span.index(buffer.device)
             buffer[rows[:, None], :, positions] = states.transpose(1, 2)  # [b, width, heads, dim]

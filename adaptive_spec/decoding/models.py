@@ -8,9 +8,12 @@ from typing import Any, TypeAlias
 from adaptive_spec._specs import build, split_spec, unknown_name
 from adaptive_spec.decoding.builtin import BUILTIN, builtin_model_dir
 from adaptive_spec.decoding.drafters.base import Drafter
+from adaptive_spec.decoding.drafters.composed import SEPARATOR, ComposedDrafter
 from adaptive_spec.decoding.drafters.draft_model import DraftModelDrafter
 from adaptive_spec.decoding.drafters.early_exit import early_exit_drafter, early_exit_model
 from adaptive_spec.decoding.drafters.prompt_lookup import PromptLookupDrafter
+from adaptive_spec.decoding.drafters.synthetic import SyntheticDrafter
+from adaptive_spec.decoding.forward.packing import prepare
 from adaptive_spec.decoding.pretrained import (
     load_model,
     load_tokenizer,
@@ -25,10 +28,14 @@ from adaptive_spec.errors import (
     PromptError,
     VocabularyMismatchError,
 )
+from adaptive_spec.policy import MAX_DRAFTERS
+from adaptive_spec.traces.synthetic import NAME as SYNTHETIC
+from adaptive_spec.traces.synthetic import Hazards
 
 __all__ = [
     "BUILTIN",
     "DRAFTERS",
+    "ComposedSpec",
     "EarlyExitSpec",
     "LookupSpec",
     "MakeDrafter",
@@ -66,7 +73,21 @@ class EarlyExitSpec:
     layers: int = 10
 
 
-DRAFTERS: dict[str, type[Any]] = {"lookup": LookupSpec, "early-exit": EarlyExitSpec}
+DrafterSpec: TypeAlias = LookupSpec | EarlyExitSpec | Hazards | str
+"""What a drafter is made from; a model is given by its name."""
+
+DRAFTERS: dict[str, type[Any]] = {
+    "lookup": LookupSpec,
+    "early-exit": EarlyExitSpec,
+    SYNTHETIC: Hazards,
+}
+
+
+@dataclass(frozen=True)
+class ComposedSpec:
+    """Several drafters, tried in this order."""
+
+    components: tuple[DrafterSpec, ...]
 
 
 @dataclass(frozen=True)
@@ -129,7 +150,11 @@ class Verifier:
 
 
 def load_verifier(
-    name: str = BUILTIN, *, dtype: str = "float32", device: str | None = None
+    name: str = BUILTIN,
+    *,
+    dtype: str = "float32",
+    device: str | None = None,
+    prepared: bool = True,
 ) -> Verifier:
     """Loads a verifier and its tokenizer.
 
@@ -137,6 +162,8 @@ def load_verifier(
       name: "builtin", a local folder, or an id on the Hugging Face hub.
       dtype: float32, bfloat16 or float16. Outputs are exactly those of plain decoding in float32.
       device: torch device; None for the first CUDA device if there is one, else the CPU.
+      prepared: whether its weights are rearranged for decoding (see ``forward.prepare``), or stay
+        as transformers loads them.
 
     Raises:
       ConfigError: unknown dtype or device.
@@ -145,6 +172,8 @@ def load_verifier(
     parse_target(dtype, device)  # before a conversion
     path = str(builtin_model_dir()) if name == BUILTIN else name
     model = load_model(path, name, dtype, device)
+    if prepared:
+        prepare(model)
     ModelRunner.check(model)
     tokenizer = load_tokenizer(path)
     if tokenizer is None:
@@ -157,7 +186,8 @@ def load_drafter(spec: str, verifier: Verifier) -> MakeDrafter:
 
     Args:
       spec: "lookup", "early-exit:layers=10" (see ``DRAFTERS``), "none", or a local folder or hub
-        id of a smaller model with the verifier's vocabulary.
+        id of a smaller model with the verifier's vocabulary; or several with ``+`` between them, of
+        which the first that proposes something is taken.
       verifier: the verifier.
 
     Returns:
@@ -171,22 +201,50 @@ def load_drafter(spec: str, verifier: Verifier) -> MakeDrafter:
     parsed = parse_drafter(spec)
     if parsed is None:
         return lambda slots: None
+    if isinstance(parsed, ComposedSpec):
+        makers = [_maker(component, verifier) for component in parsed.components]
+        return lambda slots: ComposedDrafter([make(slots) for make in makers])
+    return _maker(parsed, verifier)
+
+
+def _maker(parsed: DrafterSpec, verifier: Verifier) -> Callable[[int], Drafter]:
+    """Loads what one drafter needs."""
     if isinstance(parsed, str):
         return _model_drafter(parsed, verifier)
     if isinstance(parsed, LookupSpec):
         return lambda slots: PromptLookupDrafter(parsed.max_ngram, parsed.min_ngram)
+    if isinstance(parsed, Hazards):
+        return lambda slots: _synthetic_drafter(parsed, verifier, slots)
     early_exit_model(verifier.model, parsed.layers)  # refuses wrong values now
     return lambda slots: early_exit_drafter(verifier.model, parsed.layers, slots=slots)
 
 
-def parse_drafter(spec: str) -> LookupSpec | EarlyExitSpec | str | None:
+def _synthetic_drafter(hazards: Hazards, verifier: Verifier, slots: int) -> Drafter:
+    runner = ModelRunner(verifier.model, slots=slots)
+    return SyntheticDrafter(DraftModelDrafter(runner, "verifier"), hazards, runner.vocab_size)
+
+
+def parse_drafter(spec: str) -> ComposedSpec | DrafterSpec | None:
     """What a drafter spec says, before anything is loaded: a model is given by its name.
 
     Raises:
-      DrafterSpecError: unknown name or field, or a value out of range for any verifier.
+      DrafterSpecError: unknown name or field, or a value out of range for any verifier; drafters
+        that cannot be composed.
     """
     if spec == "none":
         return None
+    parts = spec.split(SEPARATOR)
+    if len(parts) == 1 or Path(spec).is_dir():
+        return _parse_one(spec)
+    components = tuple(_parse_one(part.strip()) for part in parts)
+    if len(set(components)) < len(components) or len(components) > MAX_DRAFTERS:
+        raise DrafterSpecError(
+            f"drafter {spec!r}: compose 2 to {MAX_DRAFTERS} drafters, all of them different"
+        )
+    return ComposedSpec(components)
+
+
+def _parse_one(spec: str) -> DrafterSpec:
     known = spec.partition(":")[0].strip() in DRAFTERS
     looks_like_a_model = spec.count("/") == 1 and ":" not in spec
     if spec and not known and (Path(spec).is_dir() or looks_like_a_model):
@@ -195,17 +253,19 @@ def parse_drafter(spec: str) -> LookupSpec | EarlyExitSpec | str | None:
     if name not in DRAFTERS:
         raise DrafterSpecError(
             unknown_name("drafter", name, [*DRAFTERS, "none"])
-            + "; or give the folder or hub id of a model"
+            + "; or give the folder or hub id of a model, or several with + between them"
         )
-    parsed: LookupSpec | EarlyExitSpec = build(DRAFTERS[name], name, fields, DrafterSpecError)
+    parsed: LookupSpec | EarlyExitSpec | Hazards = build(
+        DRAFTERS[name], name, fields, DrafterSpecError
+    )
     if isinstance(parsed, LookupSpec):
         PromptLookupDrafter(parsed.max_ngram, parsed.min_ngram)  # refuses wrong values
     return parsed
 
 
-def _model_drafter(name: str, verifier: Verifier) -> MakeDrafter:
+def _model_drafter(name: str, verifier: Verifier) -> Callable[[int], Drafter]:
     dtype = str(verifier.model.dtype).removeprefix("torch.")
-    model = load_model(name, name, dtype, str(verifier.model.device))
+    model = prepare(load_model(name, name, dtype, str(verifier.model.device)))
     tokenizer = load_tokenizer(name)
     shared = _require_shared_vocabulary(name, model, tokenizer, verifier)
     _require_shared_special_tokens(name, model, tokenizer, verifier)

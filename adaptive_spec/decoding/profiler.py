@@ -1,9 +1,10 @@
 """Profiling what a cycle costs on this machine, as curves for the cost model.
 
-A verifier pass is timed over block size, context and batch; drafting is timed at two lengths,
-which gives what it costs to begin and what each token adds. Measurements are interleaved in
-shuffled order and the median taken, so that a slow spell of the machine falls on all of them alike;
-the curve over the block size is then fitted monotone (isotonic regression: Barlow et al. 1972).
+A verifier pass is timed over block size, context and batch; drafting is timed at two lengths, by
+each drafter of a composition, which gives what it costs to begin and what each token adds.
+Measurements are interleaved in shuffled order and the median taken, so that a slow spell of the
+machine falls on all of them alike; the curve over the block size is then fitted monotone (isotonic
+regression: Barlow et al. 1972).
 """
 
 import itertools
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 from scipy.optimize import isotonic_regression
 
-from adaptive_spec.costs import MeasuredCosts
+from adaptive_spec.costs import DraftCurve, MeasuredCosts
 from adaptive_spec.decoding.drafters.base import Drafter
 from adaptive_spec.decoding.drafters.draft_model import DraftModelDrafter
 from adaptive_spec.decoding.runner import ModelRunner
@@ -61,36 +62,48 @@ def profile_costs(
     batches, blocks = _axis((1, *batches)), _axis((1, *blocks))
     if repeats < 1:
         raise ConfigError(f"profile: repeats = {repeats}; it must be at least 1")
-    _require_room(lengths[-1], blocks[-1], model, make_drafter(1))
+    drafter = make_drafter(1)
+    _require_room(lengths[-1], blocks[-1], model, drafter)
+    names = () if drafter is None else drafter.names
     verify = np.zeros((len(batches), len(lengths), len(blocks)))
-    start, step = np.zeros(verify.shape[:2]), np.zeros(verify.shape[:2])
-    total, done = len(batches) * repeats * len(lengths) * (len(blocks) + 2), 0
+    curves = [DraftCurve(*np.zeros((2, *verify.shape[:2]))) for _ in names or ("none",)]
+    drafts = list(itertools.product((-_SHORT_DRAFT, -_LONG_DRAFT), range(len(names))))
+    kinds = [*((block, 0) for block in blocks), *drafts]
+    total, done = len(batches) * repeats * len(lengths) * len(kinds), 0
     for b, batch in enumerate(batches):
         bench = _Bench(model, make_drafter(batch), batch, lengths[-1] + blocks[-1], generator)
-        for what in (blocks[-1], -_LONG_DRAFT):
-            bench.time_ms(lengths[-1], what)  # the first of its kind also allocates
-        points = list(
-            itertools.product(range(len(lengths)), (*blocks, -_SHORT_DRAFT, -_LONG_DRAFT))
-        )
-        times: dict[tuple[int, int], list[float]] = {point: [] for point in points}
+        for kind in ((blocks[-1], 0), *drafts):
+            bench.time_ms(lengths[-1], *kind)  # the first of its kind also allocates
+        points = [(c, *kind) for c in range(len(lengths)) for kind in kinds]
+        times: dict[tuple[int, int, int], list[float]] = {point: [] for point in points}
         for _ in range(repeats):
             for i in generator.permutation(len(points)):
                 point = points[i]
-                times[point].append(bench.time_ms(lengths[point[0]], point[1]))
+                times[point].append(bench.time_ms(lengths[point[0]], *point[1:]))
                 done += 1
                 if on_progress is not None:
                     on_progress(done, total)
         middle = {point: statistics.median(values) for point, values in times.items()}
         for c in range(len(lengths)):
-            curve = np.array([middle[c, width] for width in blocks])
+            curve = np.array([middle[c, width, 0] for width in blocks])
             verify[b, c] = isotonic_regression(curve).x
-            short, long = middle[c, -_SHORT_DRAFT], middle[c, -_LONG_DRAFT]
-            step[b, c] = max(long - short, 0.0) / (_LONG_DRAFT - _SHORT_DRAFT)
-            start[b, c] = max(short - step[b, c] * _SHORT_DRAFT, 0.0)
+            for part in range(len(names)):
+                short, long = middle[c, -_SHORT_DRAFT, part], middle[c, -_LONG_DRAFT, part]
+                step = max(long - short, 0.0) / (_LONG_DRAFT - _SHORT_DRAFT)
+                curves[part].step_ms[b, c] = step
+                curves[part].start_ms[b, c] = max(short - step * _SHORT_DRAFT, 0.0)
     dtype = str(model.dtype).removeprefix("torch.")
     note = f"{type(model).__name__}, {dtype}, {torch.get_num_threads()} threads"
     return MeasuredCosts(
-        batches, lengths, blocks, verify, start, step, hardware=hardware_name(model), note=note
+        batches,
+        lengths,
+        blocks,
+        verify,
+        curves[-1].start_ms,
+        curves[-1].step_ms,
+        hardware=hardware_name(model),
+        note=note,
+        drafts=tuple(zip(names, curves, strict=True)) if len(names) > 1 else (),
     )
 
 
@@ -113,19 +126,20 @@ class _Bench:
         generator: np.random.Generator,
     ) -> None:
         self._runner = ModelRunner(model, slots=batch_size, capacity_tokens=longest + 1)
-        self._drafter = drafter
+        self._drafters = () if drafter is None else drafter.components
         self._rows = list(range(batch_size))
         known = self._runner.vocab_size
-        if isinstance(drafter, DraftModelDrafter):
-            known = min(known, drafter.runner.vocab_size)
+        for part in self._drafters:
+            if isinstance(part, DraftModelDrafter):
+                known = min(known, part.runner.vocab_size)
         self._texts = generator.integers(0, known, (batch_size, longest)).tolist()
         self._device = torch.device(self._runner.device)
 
-    def time_ms(self, context: int, what: int) -> float:
-        """Time of a pass over ``what`` tokens a row; of drafting ``-what`` where negative."""
+    def time_ms(self, context: int, what: int, part: int = 0) -> float:
+        """Time of a pass over ``what`` tokens a row; where negative, of one drafter's ``-what``."""
         if what > 0:
             return self._pass_ms(context, what)
-        return 0.0 if self._drafter is None else self._draft_ms(self._drafter, context, -what)
+        return self._draft_ms(self._drafters[part], context, -what)
 
     def _pass_ms(self, context: int, width: int) -> float:
         for row in self._rows:
@@ -160,8 +174,9 @@ class _Bench:
 def _require_room(context: int, block: int, model: Any, drafter: Drafter | None) -> None:
     """Refuses sizes that do not fit into a model's context."""
     limits = {"the verifier": (ModelRunner(model).context_limit, context + block)}
-    if drafter is not None and drafter.context_limit is not None:
-        limits["the drafter"] = drafter.context_limit, context + _LONG_DRAFT + 1
+    for part in () if drafter is None else drafter.components:
+        if part.context_limit is not None:
+            limits[f"the drafter {part.spec}"] = part.context_limit, context + _LONG_DRAFT + 1
     for name, (limit, needed) in limits.items():
         if needed > limit:
             raise ConfigError(

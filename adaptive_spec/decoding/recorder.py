@@ -5,8 +5,11 @@ The output does not depend on tau, so one look at each position is enough (docs/
 - a drafter that goes token by token is run over the finished text in one pass, which gives its
   choice and signals everywhere; what it says after a wrong choice depends only on where that was,
   so one rollout per disagreement completes the trace;
-- prompt lookup is asked at every position.
+- prompt lookup is asked at every position;
+- a composed drafter is recorded drafter by drafter.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -14,15 +17,38 @@ import torch
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec.decoding import transfer
 from adaptive_spec.decoding.drafters.base import Drafter
+from adaptive_spec.decoding.drafters.composed import ComposedDrafter
 from adaptive_spec.decoding.drafters.draft_model import DraftModelDrafter, token_signals
 from adaptive_spec.decoding.drafters.prompt_lookup import PromptLookupDrafter, matches, run_length
+from adaptive_spec.decoding.drafters.synthetic import SyntheticDrafter
 from adaptive_spec.decoding.requests import Completion, Request
 from adaptive_spec.decoding.runner import ModelRunner
-from adaptive_spec.decoding.verification import greedy_tokens
+from adaptive_spec.decoding.sampling import Contexts
+from adaptive_spec.decoding.verification import GREEDY, VerificationRule
 from adaptive_spec.errors import ConfigError, NumericsError
-from adaptive_spec.traces.records import SequenceTrace, SignalTrace, run_lengths_of
+from adaptive_spec.traces.records import (
+    DrafterTrace,
+    SequenceTrace,
+    SignalTrace,
+    in_default_order,
+    run_lengths_of,
+)
+from adaptive_spec.traces.synthetic import sequence_number
 
 _ROLLOUTS_AT_ONCE = 16
+
+
+def require_tau_invariant(rule: VerificationRule) -> None:
+    """Refuses rules whose outputs depend on tau: no trace replays them.
+
+    Raises:
+      ConfigError: says what to use instead.
+    """
+    if not rule.tau_invariant:
+        raise ConfigError(
+            f"record: under the rule {rule.name!r} the output depends on tau, so that no trace "
+            "replays it; use the rule 'coupled' to record sampled text, or 'greedy'"
+        )
 
 
 class Recorder:
@@ -34,6 +60,8 @@ class Recorder:
         context_limit: int,
         *,
         signal_depth: int = 10,
+        rule: VerificationRule = GREEDY,
+        vocab_size: int = 0,
     ) -> None:
         """Sets up a recorder.
 
@@ -42,19 +70,29 @@ class Recorder:
           context_limit: the verifier's, in tokens.
           signal_depth: tokens of a draft whose signals are kept, for policies that look inside it;
             0 for none. Run lengths serve any tau.
+          rule: by which the completions were decoded.
+          vocab_size: of the verifier; needed for rules with a repetition penalty or processors.
 
         Raises:
-          ConfigError: a drafter of a kind that cannot be recorded.
+          ConfigError: a drafter of a kind that cannot be recorded, or a rule whose outputs depend
+            on tau.
         """
-        if not isinstance(drafter, DraftModelDrafter | PromptLookupDrafter):
-            raise ConfigError(f"record: drafters of type {type(drafter).__name__} are not known")
-        self._drafter = drafter
+        require_tau_invariant(rule)
+        self._composed = isinstance(drafter, ComposedDrafter)
+        self._drafters = drafter.components
+        for one in self._drafters:
+            if not isinstance(one, DraftModelDrafter | PromptLookupDrafter | SyntheticDrafter):
+                raise ConfigError(f"record: drafters of type {type(one).__name__} are not known")
         self._context_limit = context_limit
+        self._rule = rule
+        self._vocab_size = vocab_size
         self._depth = max(signal_depth - 1, 0)
         self._signals = signal_depth > 0
-        self._runner: ModelRunner | None = None
-        if isinstance(drafter, DraftModelDrafter):
-            self._runner = ModelRunner(drafter.runner.model, slots=1 + _ROLLOUTS_AT_ONCE)
+        self._runners = {
+            one.spec: ModelRunner(one.runner.model, slots=1 + _ROLLOUTS_AT_ONCE)
+            for one in self._drafters
+            if isinstance(one, DraftModelDrafter)
+        }
 
     def record(self, request: Request, completion: Completion) -> SequenceTrace:
         """The trace of a finished request, decoded by any policy.
@@ -64,27 +102,39 @@ class Recorder:
         """
         prompt, output = list(request.prompt_ids), list(completion.token_ids)
         limit = min(request.max_new_tokens, self._context_limit - len(prompt))
-        draftable = None
-        if self._drafter.context_limit is not None:
-            draftable = max(self._drafter.context_limit - len(prompt), 0)
-        if isinstance(self._drafter, PromptLookupDrafter):
-            runs, proposes, signals = self._lookup(self._drafter, prompt, output)
-        else:
-            runs, signals = self._draft_model(self._drafter, prompt, output, draftable)
-            proposes = np.ones(len(output), np.bool_)
+        seed = request.noise_seed(self._rule.seed)
+        said = tuple(self._along(drafter, prompt, output, seed) for drafter in self._drafters)
+        whole = in_default_order(said) if self._composed else said[0]
         return SequenceTrace(
             id=request.id,
             category=request.category,
             prompt_tokens=len(prompt),
-            run_lengths=runs,
-            proposes=proposes,
+            run_lengths=whole.run_lengths,
+            proposes=whole.proposes,
             limit_tokens=limit,
-            draftable_tokens=draftable,
+            draftable_tokens=whole.draftable_tokens,
             finish_reason=completion.finish_reason,
-            signals=signals if self._signals else {},
+            signals=whole.signals,
             prompt_ids=np.asarray(prompt, np.int64),
             output_ids=np.asarray(output, np.int64),
+            components=said if self._composed else (),
         )
+
+    def _along(
+        self, drafter: Drafter, prompt: list[int], output: list[int], seed: int
+    ) -> DrafterTrace:
+        """What one drafter would have said along the output."""
+        draftable = None if drafter.context_limit is None else drafter.room(prompt)
+        proposes = np.ones(len(output), np.bool_)
+        signals: dict[str, SignalTrace] = {}
+        if isinstance(drafter, PromptLookupDrafter):
+            runs, proposes, signals = self._lookup(drafter, prompt, output)
+        elif isinstance(drafter, SyntheticDrafter):
+            runs = drafter.hazards.run_lengths(sequence_number(prompt), len(output))
+        else:
+            assert isinstance(drafter, DraftModelDrafter)
+            runs, signals = self._draft_model(drafter, prompt, output, draftable, seed)
+        return DrafterTrace(runs, proposes, draftable, signals if self._signals else {})
 
     def _lookup(
         self, drafter: PromptLookupDrafter, prompt: list[int], output: list[int]
@@ -107,9 +157,9 @@ class Recorder:
         prompt: list[int],
         output: list[int],
         draftable: int | None,
+        seed: int,
     ) -> tuple[IntArray, dict[str, SignalTrace]]:
-        runner = self._runner
-        assert runner is not None
+        runner = self._runners[drafter.spec]
         # Beyond the drafter's context nothing is ever drafted, so nothing needs to be known.
         known = len(output) if draftable is None else min(len(output), draftable)
         agreement = np.zeros(len(output), np.bool_)
@@ -121,42 +171,67 @@ class Recorder:
             runner.prefill(0, text[: len(prompt) - 1])
             logits = runner.append([0], [text[len(prompt) - 1 :]])[0]  # [known + 1, V]
             logits = logits[:, : drafter.vocab_size]
-            chosen = greedy_tokens(logits)
-            seen = token_signals(logits, chosen.clamp(min=0))
-            choices = _read(chosen)
+            drafted = transfer.to_device([output[:known]], runner.device)
+            along = self._contexts([prompt], seed, [0] * (known + 1), range(known + 1), drafted)
+            choices = _read(self._rule.choose(logits, along).token_ids)
+            seen = token_signals(logits)
             agreement[:known] = choices[:known] == output[:known]
             first[: known + 1] = transfer.to_host(seen)
             if self._signals and self._depth:
                 wrong = [*np.flatnonzero(~agreement[:known]).tolist(), known]
                 for begin in range(0, len(wrong), _ROLLOUTS_AT_ONCE):
                     some = wrong[begin : begin + _ROLLOUTS_AT_ONCE]
-                    later[some] = self._roll_out(drafter, len(prompt), some, choices[some])
+                    texts = [text[: len(prompt) + position] for position in some]
+                    later[some] = self._roll_out(drafter, texts, choices[some], seed)
         names = ("top1_probability", "entropy", "margin")
         signals = {name: SignalTrace(first[:, i], later[:, :, i]) for i, name in enumerate(names)}
         return run_lengths_of(agreement), signals
 
     def _roll_out(
-        self, drafter: DraftModelDrafter, prompt_tokens: int, positions: list[int], wrong: IntArray
+        self, drafter: DraftModelDrafter, texts: list[list[int]], wrong: IntArray, seed: int
     ) -> FloatArray:
-        """Signals of drafting on after a wrong token at each position, ``[n, depth, 3]``."""
-        runner = self._runner
-        assert runner is not None
-        rows = list(range(1, 1 + len(positions)))
+        """Signals of drafting on after a wrong token behind each text, ``[n, depth, 3]``."""
+        runner = self._runners[drafter.spec]
+        rows = list(range(1, 1 + len(texts)))
         runner.cache.fork(0, rows)
-        runner.truncate(rows, [prompt_tokens + position for position in positions])
-        room = [runner.context_limit - prompt_tokens - position for position in positions]
+        runner.truncate(rows, [len(text) for text in texts])
+        room = [runner.context_limit - len(text) for text in texts]
         tokens = transfer.to_device(wrong.tolist(), runner.device)
+        drafted = tokens[:, None]
         result = torch.full((len(rows), self._depth, 3), torch.nan, device=runner.device)
         for step in range(self._depth):
-            left = sum(size > step for size in room)  # positions ascend: the last run out first
+            left = sum(size > step for size in room)  # texts get longer: the last run out first
             if left == 0:
                 break
             logits = runner.step(rows[:left], tokens[:left])[:, 0, : drafter.vocab_size]
-            tokens = greedy_tokens(logits).clamp(min=0)
-            result[:left, step] = token_signals(logits, tokens)
+            result[:left, step] = token_signals(logits)
+            after = self._contexts(
+                texts[:left], seed, range(left), [step + 1] * left, drafted[:left]
+            )
+            tokens = self._rule.choose(logits, after).token_ids.clamp(min=0)
+            drafted = torch.cat([drafted[:left], tokens[:, None]], dim=1)
         runner.truncate(rows, [0] * len(rows))
         signals: FloatArray = transfer.to_host(result)
         return signals
+
+    def _contexts(
+        self,
+        texts: list[list[int]],
+        seed: int,
+        rows: Sequence[int],
+        counts: Sequence[int],
+        drafted: torch.Tensor,
+    ) -> Contexts:
+        """Places in one sequence, after ``counts`` of a row's drafted tokens."""
+        return Contexts(
+            texts,
+            np.full(len(texts), seed, np.uint64),
+            np.asarray(rows, np.int64),
+            np.asarray(counts, np.int64),
+            drafted,
+            self._vocab_size,
+            drafted.device,
+        )
 
 
 def _read(chosen: torch.Tensor) -> IntArray:

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from adaptive_spec.errors import AdaptiveSpecError, PromptError
 from adaptive_spec.policy import DraftSignals
+from adaptive_spec.randomness import sequence_seed
 
 FinishReason: TypeAlias = Literal["eos", "stop", "length", "budget", "cancelled"]
 
@@ -19,12 +20,15 @@ class Request:
       prompt_ids: the prompt's tokens, at least one.
       max_new_tokens: most tokens to emit, >= 1.
       category: free label.
+      seed: of the sequence's noise where tokens are sampled, 0 to 2**64 - 1: the same seed and
+        prompt give the same noise. None: a seed made of the rule's and ``id``.
     """
 
     id: str
     prompt_ids: Sequence[int]
     max_new_tokens: int
     category: str = ""
+    seed: int | None = None
 
     def __post_init__(self) -> None:
         if len(self.prompt_ids) == 0:
@@ -33,6 +37,12 @@ class Request:
             raise PromptError(
                 f"request {self.id!r}: max_new_tokens = {self.max_new_tokens}; must be at least 1"
             )
+        if self.seed is not None and not 0 <= self.seed < 1 << 64:
+            raise PromptError(f"request {self.id!r}: seed = {self.seed}; must be 0 to 2**64 - 1")
+
+    def noise_seed(self, rule_seed: int) -> int:
+        """The seed of its noise, under a rule with this seed."""
+        return sequence_seed(rule_seed, self.id) if self.seed is None else self.seed
 
 
 @dataclass(frozen=True)
@@ -45,11 +55,13 @@ class CycleRecord:
       num_draft_tokens: tokens drafted and verified, <= ``tau``.
       num_accepted_tokens: of these, emitted; ``num_emitted_tokens``: emitted in all.
       agreement: ``[num_emitted_tokens]`` 1 where the drafter proposed the token emitted, 0 where it
-        proposed another, -1 where drafting did not show it.
+        proposed another, -1 where drafting did not show it. Under rejection sampling and typical
+        acceptance: 1 accepted, 0 refused.
       signals: ``[num_draft_tokens]`` arrays; None where not recorded.
       draft_ms, verify_ms: measured times of the batch's cycle.
       context_tokens: prompt and output tokens before the cycle.
       batch_size: sequences that shared the pass.
+      drafter: name of who drafted; None where nothing was.
     """
 
     position: int
@@ -63,6 +75,16 @@ class CycleRecord:
     verify_ms: float
     context_tokens: int
     batch_size: int
+    drafter: str | None = None
+
+
+class DrafterShare(NamedTuple):
+    """What one drafter contributed: cycles that it drafted for, tokens drafted and accepted."""
+
+    name: str
+    cycles: int
+    num_draft_tokens: int
+    num_accepted_tokens: int
 
 
 @dataclass(frozen=True)
@@ -79,6 +101,8 @@ class Completion:
         have it in common.
       reused_prefix_tokens: first tokens of the prompt that the verifier did not read, since another
         sequence's text begins alike.
+      rule: spec of the verification rule; ``lossless``: whether outputs under it are distributed as
+        the verifier's own.
     """
 
     id: str
@@ -88,6 +112,8 @@ class Completion:
     finish_reason: FinishReason
     cycles: tuple[CycleRecord, ...]
     prefill_ms: float
+    rule: str = "greedy"
+    lossless: bool = True
     reused_prefix_tokens: int = 0
 
     @property
@@ -104,6 +130,21 @@ class Completion:
     def num_accepted_tokens(self) -> int:
         """Drafted tokens that were emitted."""
         return sum(cycle.num_accepted_tokens for cycle in self.cycles)
+
+    @property
+    def drafters(self) -> tuple[DrafterShare, ...]:
+        """What each drafter contributed that drafted at all, in the order of their first cycles."""
+        names = dict.fromkeys(cycle.drafter for cycle in self.cycles if cycle.drafter is not None)
+        own = ([c for c in self.cycles if c.drafter == name] for name in names)
+        return tuple(
+            DrafterShare(
+                name,
+                len(cycles),
+                sum(cycle.num_draft_tokens for cycle in cycles),
+                sum(cycle.num_accepted_tokens for cycle in cycles),
+            )
+            for name, cycles in zip(names, own, strict=True)
+        )
 
 
 @dataclass(frozen=True)

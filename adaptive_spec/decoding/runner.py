@@ -1,7 +1,7 @@
 """One causal language model with its KV cache: ragged rows in, logits out, one pass per call.
 
 Rows of different lengths share a pass: their new tokens are padded on the right to the widest row,
-each query sees exactly the tokens before it through a boolean mask, and positions are explicit. The
+each query sees exactly the tokens before it through a mask, and positions are explicit. The
 padding's keys and values land beyond the row's length, where the next pass overwrites them.
 """
 
@@ -11,17 +11,12 @@ from typing import Any
 
 import torch
 
-from adaptive_spec.decoding.compatibility import (
-    attention_kind,
-    context_limit,
-    require_supported,
-)
+from adaptive_spec.decoding.compatibility import context_limit, require_supported
+from adaptive_spec.decoding.forward.base import Pass
+from adaptive_spec.decoding.forward.choice import TOLERANCE, choose_forward
 from adaptive_spec.decoding.kv_cache import KVCache
 from adaptive_spec.decoding.transfer import to_device
 from adaptive_spec.errors import ModelLoadError
-
-# Largest difference of logits, over their largest magnitude, that rounding explains.
-_TOLERANCE = {torch.float32: 1e-3, torch.float16: 3e-2, torch.bfloat16: 1e-1}
 
 
 class ModelRunner:
@@ -52,8 +47,7 @@ class ModelRunner:
           ModelLoadError: a kind of model that the core cannot drive. ``check`` also tries it out.
         """
         require_supported(model)
-        parameters = inspect.signature(model.forward).parameters
-        if "position_ids" not in parameters:
+        if "position_ids" not in inspect.signature(model.forward).parameters:
             raise ModelLoadError(
                 f"{type(model).__name__}: it takes no position_ids, so rows cannot be told apart"
             )
@@ -63,9 +57,8 @@ class ModelRunner:
         self.vocab_size = int(model.get_input_embeddings().weight.shape[0])
         self.device: torch.device = model.get_input_embeddings().weight.device
         self.cache = KVCache(model.config.num_hidden_layers, slots, capacity_tokens)
-        self._keeps_logits = "logits_to_keep" in parameters
+        self._forward = choose_forward(self.model)
         self._chunk = prefill_chunk_tokens
-        self._additive = attention_kind(model.config) == "eager"
 
     def length(self, row: int) -> int:
         """Tokens that a row's cache holds."""
@@ -97,8 +90,10 @@ class ModelRunner:
             together = list(left)[: self._chunk]
             width = min(max(len(left[row]) for row in together), self._chunk // len(together))
             chunks = [left[row][:width] for row in together]
-            ids = to_device(_padded(chunks), self.device)
-            self._forward(self.model.base_model, together, ids, [len(own) for own in chunks])
+            widths = [len(own) for own in chunks]
+            with self.cache.writing(together, widths) as starts:
+                ids = to_device(_padded(chunks), self.device)
+                self._forward.fill(Pass(ids, starts, widths), self.cache)
             left = {row: own[width:] if row in together else own for row, own in left.items()}
             left = {row: own for row, own in left.items() if own}
 
@@ -135,47 +130,9 @@ class ModelRunner:
         widths: list[int],
         wanted: torch.Tensor | None,
     ) -> torch.Tensor:
-        if wanted is None or not self._keeps_logits:
-            logits: torch.Tensor = self._forward(self.model, rows, ids, widths).logits
-            return logits if wanted is None else logits.take_along_dim(wanted[..., None], dim=1)
-        output = self._forward(self.model, rows, ids, widths, logits_to_keep=wanted)
-        kept: torch.Tensor = output.logits
-        return kept
-
-    def _forward(
-        self, module: Any, rows: Sequence[int], ids: torch.Tensor, widths: list[int], **options: Any
-    ) -> Any:
         """One pass over ``ids`` ``[b, width]``, of which each row owns the first ``widths``."""
-        width = ids.shape[1]
         with self.cache.writing(rows, widths) as starts:
-            # Padding repeats its row's last position: it stays within the position table.
-            positions = to_device(
-                [
-                    [start + min(i, own - 1) for i in range(width)]
-                    for start, own in zip(starts, widths, strict=True)
-                ],
-                self.device,
-            )
-            # A single row needs no mask of ours, and attention without one runs faster kernels.
-            mask = None if len(widths) == 1 else self._mask(positions, max(starts) + width)
-            return module(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=positions,
-                past_key_values=self.cache,
-                use_cache=True,
-                **options,
-            )
-
-    def _mask(self, positions: torch.Tensor, reach: int) -> torch.Tensor:
-        """Which entries each query may see, ``[b, 1, width, reach]``: those up to its position."""
-        seen = torch.arange(reach, device=self.device) <= positions[:, None, :, None]
-        if not self._additive:
-            return seen
-        dtype = self.model.dtype
-        return torch.zeros(seen.shape, dtype=dtype, device=self.device).masked_fill_(
-            ~seen, torch.finfo(dtype).min
-        )
+            return self._forward.logits(Pass(ids, starts, widths), self.cache, wanted)
 
     @staticmethod
     def check(model: Any) -> None:
@@ -195,7 +152,7 @@ class ModelRunner:
                 f"{type(model).__name__}: it cannot be driven by the decoding core "
                 f"({type(error).__name__}: {error})"
             ) from error
-        allowed = _TOLERANCE.get(model.dtype, 1e-1)
+        allowed = TOLERANCE.get(model.dtype, 1e-1)
         if not difference <= allowed:  # NaN must not pass
             raise ModelLoadError(
                 f"{type(model).__name__}: logits through the decoding core's cache differ from a "

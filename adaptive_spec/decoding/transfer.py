@@ -19,7 +19,12 @@ def to_host(tensor: torch.Tensor) -> npt.NDArray[Any]:
 
 def to_device(values: list[int] | list[list[int]], device: torch.device) -> torch.Tensor:
     """Host integers as int64 tensor on the device, without waiting for it."""
-    tensor = torch.from_numpy(np.asarray(values, np.int64))
+    return array_to_device(np.asarray(values, np.int64), device)
+
+
+def array_to_device(values: npt.NDArray[Any], device: torch.device) -> torch.Tensor:
+    """A host array on the device, without waiting for it."""
+    tensor = torch.from_numpy(values)
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)

@@ -3,7 +3,7 @@
 Hypothesis makes up request histories (admissions, cancellations, late outcomes, extreme times and
 prices) and shrinks a failure to a small one. What is checked:
 
-- the decision: one integer per row, ``min_tau <= tau <= max_tau``;
+- the decision: one integer per row, ``min_tau <= tau <= max_tau``; a drafter that is available;
 - purity: ``decide``, ``keep_drafting`` and ``update`` change neither their arguments nor the
   policy's fields, and repeat themselves;
 - determinism: the same history and seed give the same decisions;
@@ -86,7 +86,8 @@ def check_history(policy: Policy[Any, Any], history: History) -> None:
     _demand(fields == _fields(policy), policy, "its own fields changed; what it learns is state")
     again = play(policy, history)
     same = len(first) == len(again) and all(
-        np.array_equal(a.tau, b.tau) for a, b in zip(first, again, strict=True)
+        np.array_equal(a.tau, b.tau) and np.array_equal(a.drafter, b.drafter)
+        for a, b in zip(first, again, strict=True)
     )
     _demand(same, policy, "deterministic: the same history and seed gave other decisions")
     _check_snapshot(audit)
@@ -135,17 +136,18 @@ class Audit(Policy[Any, Any]):
         _demand(unchanged, self.inner, "decide must not change its arguments")
         repeated = self.inner.decide(state, cycle)
         _demand(
-            np.array_equal(repeated.tau, decision.tau),
+            _same_choice(repeated, decision),
             self.inner,
             "decide must repeat itself: draw from adaptive_spec.randomness, keyed by the cycle",
         )
         some = np.arange(0, cycle.max_tau.size, 2)
         if is_empty(state.shared) and some.size:
             alone = self.inner.decide(_rows_of(state, some), take_cycle(cycle, some))
+            chosen = None if decision.drafter is None else decision.drafter[some]
             _demand(
-                np.array_equal(alone.tau, decision.tau[some]),
+                _same_choice(alone, Decision(decision.tau[some], drafter=chosen)),
                 self.inner,
-                "decide: a row's tau depends on other rows, though no state is shared",
+                "decide: a row's tau or drafter depends on other rows, though no state is shared",
             )
         return decision
 
@@ -165,12 +167,30 @@ class Audit(Policy[Any, Any]):
             f"decide: tau {decision.tau.tolist()} outside {cycle.min_tau.tolist()}.."
             f"{cycle.max_tau.tolist()} (use cycle.clip)",
         )
+        if decision.drafter is not None:
+            self._check_drafter(decision.drafter, cycle)
         for name, leaf in leaves(decision.memo) if decision.memo is not None else ():
             _demand(
                 isinstance(leaf, np.ndarray) and leaf.shape[:1] == decision.tau.shape,
                 self.inner,
                 f"decide: memo {name} must be an array with one row per sequence",
             )
+
+    def _check_drafter(self, drafter: IntArray, cycle: Cycle) -> None:
+        _demand(
+            isinstance(drafter, np.ndarray)
+            and drafter.shape == cycle.max_tau.shape
+            and np.issubdtype(drafter.dtype, np.integer),
+            self.inner,
+            "decide: drafter must be one integer per row, or None",
+        )
+        there = {(row, index) for row, index in np.argwhere(cycle.available).tolist()}
+        there |= set(enumerate(cycle.drafter.tolist()))
+        _demand(
+            set(enumerate(drafter.tolist())) <= there,
+            self.inner,
+            f"decide: drafter {drafter.tolist()} must be available, or the default",
+        )
 
     def keep_drafting(
         self, state: State[Any, Any], cycle: Cycle, depth: int, signals: DraftSignals
@@ -241,9 +261,13 @@ def _check_snapshot(audit: Audit) -> None:
         loaded = load_state(path, like=audit.inner.init(0, 0))
     _demand(_equal(loaded, state), audit.inner, "a saved state must load as it was")
     again = audit.inner.decide(loaded, cycle)
-    _demand(
-        np.array_equal(again.tau, decision.tau), audit.inner, "a loaded state decides otherwise"
-    )
+    _demand(_same_choice(again, decision), audit.inner, "a loaded state decides otherwise")
+
+
+def _same_choice(a: Decision, b: Decision) -> bool:
+    if a.drafter is None or b.drafter is None:
+        return np.array_equal(a.tau, b.tau) and a.drafter is b.drafter
+    return np.array_equal(a.tau, b.tau) and np.array_equal(a.drafter, b.drafter)
 
 
 def _fields(policy: Policy[Any, Any]) -> dict[str, Any]:

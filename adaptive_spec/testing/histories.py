@@ -15,7 +15,7 @@ from adaptive_spec._arrays import IntArray
 from adaptive_spec.budget import PassBudget
 from adaptive_spec.controller import Controller, Plan
 from adaptive_spec.costs import ConstantCosts, CostModel
-from adaptive_spec.policy import DraftSignals, Policy
+from adaptive_spec.policy import NO_DRAFTER, DraftSignals, Policy
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Run:
     """One cycle of some of the running sequences.
 
     Attributes:
-      run_lengths: how many draft tokens would be accepted; cycled over the rows.
-      proposes: whether the drafter proposes anything; cycled over the rows.
+      run_lengths: how many draft tokens would be accepted; cycled over rows and drafters.
+      proposes: whether a drafter proposes anything; cycled over rows and drafters.
       skip: every ``skip``-th running row sits the cycle out; 0 for none.
       delay: decisions that may be made before this outcome is observed, 0 to 2.
       times_ms: measured (draft, verify) times, or None for the cost model's.
@@ -69,6 +69,7 @@ class History:
       events: what happens, in order.
       costs, max_draft_tokens, budget, seed, lockstep, uniform_widths: of the controller.
       signals: names of those that the drafter has.
+      drafters: names of the drafters that there are to choose between.
     """
 
     events: tuple[Event, ...]
@@ -79,13 +80,15 @@ class History:
     lockstep: bool = True
     uniform_widths: tuple[int, ...] | None = None
     signals: tuple[str, ...] = DraftSignals._fields
+    drafters: tuple[str, ...] = ("drafter",)
 
 
 class Step(NamedTuple):
-    """A decision made while playing: for whom, and how much to draft."""
+    """A decision made while playing: for whom, how much to draft, and with which drafter."""
 
     sequence_id: IntArray
     tau: IntArray
+    drafter: IntArray
 
 
 class _Report(NamedTuple):
@@ -111,6 +114,7 @@ class Play:
             seed=history.seed,
             lockstep=history.lockstep,
             uniform_widths=history.uniform_widths,
+            drafters=history.drafters,
         )
         self._random = np.random.default_rng(history.seed)
         self._reports: list[_Report] = []
@@ -144,9 +148,11 @@ class Play:
         if event.skip > 1:
             rows = rows[np.arange(rows.size) % event.skip != 0]
             rows = rows if rows.size else self.controller.running
-        plan = self.controller.decide(rows)
-        runs = np.resize(np.asarray(event.run_lengths, np.int64), rows.size)
-        drafted = plan.tau * np.resize(np.asarray(event.proposes, np.int64), rows.size)
+        shape = rows.size, len(self.history.drafters)
+        plan = self.controller.decide(rows, np.resize(np.asarray(event.proposes, np.bool_), shape))
+        chosen = np.arange(rows.size), np.maximum(plan.drafter, 0)
+        runs = np.resize(np.asarray(event.run_lengths, np.int64), shape)[chosen]
+        drafted = plan.tau * (plan.drafter != NO_DRAFTER)
         signals = None
         if self.controller.policy.looks_inside_draft:
             drafted, signals = self._draft(plan, drafted)
@@ -156,7 +162,7 @@ class Play:
         report = _Report(plan, drafted, accepted, event.times_ms, signals, due)
         self._reports.append(report)
         self._observe()
-        return Step(plan.cycle.sequence_id, plan.tau)
+        return Step(plan.cycle.sequence_id, plan.tau, plan.drafter)
 
     def _draft(self, plan: Plan, upto: IntArray) -> tuple[IntArray, DraftSignals]:
         shape = (upto.size, self.history.max_draft_tokens)

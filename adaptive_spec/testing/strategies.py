@@ -26,12 +26,18 @@ from adaptive_spec.traces.records import (
     run_lengths_of,
 )
 
+_DRAFTERS = ("lookup", "draft-model", "early-exit")
+
 
 def constant_costs() -> st.SearchStrategy[ConstantCosts]:
     """Linear costs, free drafting and drafting that never pays among them."""
     share = st.sampled_from([0.0, 0.03, 0.125, 0.375, 1.0, 10.0])
     return st.builds(
-        ConstantCosts, draft=share, verify=share, plain_ms=st.sampled_from([1.0, 0.01, 50.0])
+        ConstantCosts,
+        draft=share,
+        verify=share,
+        plain_ms=st.sampled_from([1.0, 0.01, 50.0]),
+        drafts=st.sampled_from([(), (), ((_DRAFTERS[0], 0.0), (_DRAFTERS[1], 0.5))]),
     )
 
 
@@ -134,7 +140,7 @@ def runs() -> st.SearchStrategy[Run]:
     return st.builds(
         Run,
         run_lengths=st.lists(st.integers(0, 20), min_size=1, max_size=4).map(tuple),
-        proposes=st.sampled_from([(True,), (True,), (True, False), (False,)]),
+        proposes=st.sampled_from([(True,), (True,), (True, False), (False, False, True), (False,)]),
         skip=st.sampled_from([0, 0, 2, 3]),
         delay=st.integers(0, 2),
         times_ms=times,
@@ -160,6 +166,7 @@ def histories(draw: st.DrawFn, *, max_events: int = 40) -> History:
         lockstep=draw(st.booleans()),
         uniform_widths=draw(widths),
         signals=draw(st.sampled_from([model, ("match_length",), (*model, "match_length")])),
+        drafters=_DRAFTERS[: draw(st.sampled_from([1, 1, 2, 3]))],
     )
 
 

@@ -7,19 +7,26 @@ from adaptive_spec.traces.cycles import LoggedCycle, read_cycles, write_cycles
 from adaptive_spec.traces.parquet import read_trace, write_trace
 from adaptive_spec.traces.records import (
     SIGNALS,
+    Component,
+    DrafterTrace,
     FlatTrace,
     SequenceTrace,
     SignalTrace,
     TraceInfo,
     TraceSet,
+    in_default_order,
     run_lengths_of,
 )
 from adaptive_spec.traces.run_lengths import export_run_lengths, import_run_lengths
 from adaptive_spec.traces.store import TraceWriter
+from adaptive_spec.traces.synthetic import Hazards, synthetic_trace
 
 __all__ = [
     "SIGNALS",
+    "Component",
+    "DrafterTrace",
     "FlatTrace",
+    "Hazards",
     "LoggedCycle",
     "SequenceTrace",
     "SignalTrace",
@@ -28,9 +35,11 @@ __all__ = [
     "TraceWriter",
     "export_run_lengths",
     "import_run_lengths",
+    "in_default_order",
     "read_cycles",
     "read_trace",
     "run_lengths_of",
+    "synthetic_trace",
     "write_cycles",
     "write_trace",
 ]

@@ -31,12 +31,19 @@ ItemT = TypeVar("ItemT")
 
 
 class FileFormat(NamedTuple):
-    """A kind of file: its tag, and how messages call it."""
+    """A kind of file: its tag, its newest version (all are read), and how messages call it."""
 
     name: str
     version: int
     noun: str
     made_by: str
+
+
+class Layout(NamedTuple):
+    """The columns of a file: their types, and which of them may be missing."""
+
+    types: Columns
+    optional: frozenset[str] = frozenset()
 
 
 class Ragged(NamedTuple):
@@ -134,18 +141,16 @@ def write_columns(
 def read_columns(
     path: Path,
     form: FileFormat,
-    types: Columns,
+    layout: Callable[[dict[str, Any]], Layout],
     convert: Callable[[dict[str, Any], Columns], list[ItemT]],
-    optional: Iterable[str] = (),
 ) -> tuple[dict[str, Any], list[ItemT]]:
     """Reads a file written by ``write_columns``.
 
     Args:
       path: the file.
       form: the kind of file it must be.
-      types: its columns; others are ignored.
+      layout: its columns, from the header; others are ignored.
       convert: makes items of one group of rows, from the header and its columns.
-      optional: columns that may be missing.
 
     Returns:
       The header, and the items of all groups.
@@ -159,7 +164,7 @@ def read_columns(
     # MemoryError...), so here, and only here, all of them mean "cannot be read".
     try:
         _check_ends(path, name, form)
-        header, groups = _load(path, name, form, types, set(optional))
+        header, groups = _load(path, name, form, layout)
         items: list[ItemT] = []
         for columns in groups:
             items += convert(header, columns)
@@ -189,12 +194,13 @@ def _check_ends(path: Path, name: str, form: FileFormat) -> None:
 
 
 def _load(
-    path: Path, name: str, form: FileFormat, types: Columns, optional: set[str]
+    path: Path, name: str, form: FileFormat, layout: Callable[[dict[str, Any]], Layout]
 ) -> tuple[dict[str, Any], list[Columns]]:
     pq = require("pyarrow.parquet", "trace")
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
         footer = file.metadata
         header = _header((footer.metadata or {}).get(_KEY), name, form)
+        types, optional = layout(header)
         schema = file.schema_arrow
         for column, wanted in types.items():
             found = schema.get_all_field_indices(column)
@@ -230,9 +236,10 @@ def _header(text: bytes | None, name: str, form: FileFormat) -> dict[str, Any]:
         got = header.get("format") if isinstance(header, dict) else None
         other = f" (its format is {got!r})" if isinstance(got, str) else ""
         raise TraceError(f"{name}: is another kind of Parquet file{other}; expected {form.made_by}")
-    if header.get("version") != form.version or isinstance(header["version"], bool):
+    version = header.get("version")
+    if type(version) is not int or not 1 <= version <= form.version:
         raise TraceError(
-            f"{name}: version = {header.get('version')!r}; this release reads {form.version}, "
+            f"{name}: version = {version!r}; this release reads 1 to {form.version}, "
             "so use the release that wrote it, or write it anew"
         )
     return header

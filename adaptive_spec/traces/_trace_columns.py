@@ -9,52 +9,91 @@ from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec._optional import require
 from adaptive_spec.errors import TraceError
 from adaptive_spec.traces._columns import Columns, Ragged, list_column, ragged, refuse_nulls
-from adaptive_spec.traces.records import SIGNALS, Drafting, SequenceTrace, SignalTrace
+from adaptive_spec.traces.records import (
+    SIGNALS,
+    DrafterTrace,
+    Drafting,
+    SequenceTrace,
+    SignalTrace,
+    TraceInfo,
+)
 
 _TEXTS = ("id", "category", "finish_reason")
-_LIMITS = ("limit_tokens", "draftable_tokens")
 _IDS = ("prompt_ids", "output_ids")
 
 
-def column_types(signals: Iterable[str]) -> Columns:
-    """Arrow types of all columns, for a trace with these signals."""
+def prefixes(num_components: int) -> tuple[str, ...]:
+    """What the columns of each drafter begin with: the drafter's own, then a composition's."""
+    return ("", *(f"drafter_{i}_" for i in range(num_components)))
+
+
+def signal_columns(prefix: str, signals: Iterable[str]) -> tuple[str, ...]:
+    """Names of a drafter's columns of these signals."""
+    return tuple(f"{prefix}{name}_{part}" for name in signals for part in ("first", "later"))
+
+
+def column_types(signals: Sequence[Iterable[str]]) -> Columns:
+    """Arrow types of all columns.
+
+    Args:
+      signals: those of the drafter, followed by those of each drafter of a composition.
+    """
     pa = require("pyarrow", "trace")
     tokens, bits, numbers = (pa.list_(t) for t in (pa.int32(), pa.bool_(), pa.float32()))
     types: Columns = {name: pa.string() for name in _TEXTS}
-    types |= {name: pa.int64() for name in ("prompt_tokens", *_LIMITS)}
+    types |= {name: pa.int64() for name in ("prompt_tokens", "limit_tokens")}
     types |= dict.fromkeys(_IDS, tokens)
-    types |= {"proposes": bits, "agreement": bits, "run_lengths": tokens}
-    for name in signals:
-        types |= {f"{name}_first": numbers, f"{name}_later": pa.list_(numbers)}
+    for prefix, names in zip(prefixes(len(signals) - 1), signals, strict=True):
+        types |= {f"{prefix}draftable_tokens": pa.int64(), f"{prefix}proposes": bits}
+        types |= {f"{prefix}agreement": bits, f"{prefix}run_lengths": tokens}
+        for name in names:
+            first, later = signal_columns(prefix, [name])
+            types |= {first: numbers, later: pa.list_(numbers)}
     return types
 
 
 def to_columns(
-    sequences: Sequence[SequenceTrace], drafting: Drafting, signals: Iterable[str]
+    sequences: Sequence[SequenceTrace], info: TraceInfo, signals: Sequence[Iterable[str]]
 ) -> Columns:
-    """Arrow arrays of all columns, one row per sequence."""
+    """Arrow arrays of all columns, one row per sequence; ``signals`` as for ``column_types``."""
     pa = require("pyarrow", "trace")
-    signals = tuple(signals)
     types = column_types(signals)
-    token = drafting == "token"
     columns: Columns = {
         name: pa.array([getattr(s, name) for s in sequences], types[name])
-        for name in (*_TEXTS, "prompt_tokens", *_LIMITS)
+        for name in (*_TEXTS, "prompt_tokens", "limit_tokens")
     }
-    lists: dict[str, list[Any]] = {
-        "prompt_ids": [s.prompt_ids for s in sequences],
-        "output_ids": [s.output_ids for s in sequences],
-        "proposes": [None if s.proposes.all() else s.proposes for s in sequences],
-        "agreement": [s.agreement if token else None for s in sequences],
-        "run_lengths": [None if token else s.run_lengths for s in sequences],
+    for name in _IDS:
+        columns[name] = list_column([getattr(s, name) for s in sequences], pa.int32())
+    said: list[list[Any]] = [list(sequences)]
+    said += [[s.components[i] for s in sequences] for i in range(len(info.components))]
+    kinds = [info.drafting, *(component.drafting for component in info.components)]
+    for prefix, drafter, kind, names in zip(
+        prefixes(len(info.components)), said, kinds, signals, strict=True
+    ):
+        own = _drafter_columns(drafter, kind, names)
+        columns |= {f"{prefix}{name}": column for name, column in own.items()}
+    return columns
+
+
+def _drafter_columns(
+    said: Sequence[SequenceTrace | DrafterTrace], drafting: Drafting, signals: Iterable[str]
+) -> Columns:
+    """Columns of one drafter, without a prefix."""
+    pa = require("pyarrow", "trace")
+    token = drafting == "token"
+    columns: Columns = {
+        "draftable_tokens": pa.array([s.draftable_tokens for s in said], pa.int64()),
+        "proposes": list_column(
+            [None if s.proposes.all() else s.proposes for s in said], pa.bool_()
+        ),
+        "agreement": list_column([s.agreement if token else None for s in said], pa.bool_()),
+        "run_lengths": list_column([None if token else s.run_lengths for s in said], pa.int32()),
     }
-    for name, rows in lists.items():
-        columns[name] = list_column(rows, types[name].value_type)
     for name in signals:
-        found = [s.signals.get(name) for s in sequences]
+        found = [s.signals.get(name) for s in said]
         later = [
             None if f is None else f.later[_recorded(s)] if token else f.later
-            for s, f in zip(sequences, found, strict=True)
+            for s, f in zip(said, found, strict=True)
         ]
         depths = [np.full(rows.shape[0], rows.shape[1]) for rows in later if rows is not None]
         inner = np.concatenate([np.zeros(0, np.int64), *depths])
@@ -64,15 +103,41 @@ def to_columns(
     return columns
 
 
-def from_columns(columns: Columns, drafting: Drafting) -> list[SequenceTrace]:
+def from_columns(columns: Columns, info: TraceInfo) -> list[SequenceTrace]:
     """The sequences of some rows.
 
     Raises:
       TraceError: values are missing, or columns contradict each other.
     """
+    refuse_nulls(columns, (*_TEXTS, "prompt_tokens", *_IDS))
+    cells = {name: columns[name].to_pylist() for name in (*_TEXTS, "prompt_tokens", "limit_tokens")}
+    cells |= {name: _int64(ragged(columns[name])).rows() for name in _IDS}
+    whole = _drafter(columns, "", info.drafting)
+    names = prefixes(len(info.components))[1:]
+    parts = [
+        _drafter(columns, prefix, component.drafting)
+        for prefix, component in zip(names, info.components, strict=True)
+    ]
+    return [
+        SequenceTrace(
+            run_lengths=drafter.run_lengths,
+            proposes=drafter.proposes,
+            draftable_tokens=drafter.draftable_tokens,
+            signals=drafter.signals,
+            components=tuple(part[i] for part in parts),
+            **{name: values[i] for name, values in cells.items()},
+        )
+        for i, drafter in enumerate(whole)
+    ]
+
+
+def _drafter(columns: Columns, prefix: str, drafting: Drafting) -> list[DrafterTrace]:
+    """What one drafter would have done along each sequence."""
     token = drafting == "token"
-    along, other = ("agreement", "run_lengths") if token else ("run_lengths", "agreement")
-    refuse_nulls(columns, (*_TEXTS, "prompt_tokens", along, "proposes", *_IDS))
+    along, other = f"{prefix}agreement", f"{prefix}run_lengths"
+    if not token:
+        along, other = other, along
+    refuse_nulls(columns, (along, f"{prefix}proposes"))
     main = ragged(columns[along])
     if not main.valid.all() or columns[other].null_count < len(columns[other]):
         raise TraceError(
@@ -81,24 +146,27 @@ def from_columns(columns: Columns, drafting: Drafting) -> list[SequenceTrace]:
         )
     flat = _run_lengths(main) if token else main.values.astype(np.int64)
     runs = main._replace(values=flat).rows()
-    cells = {name: columns[name].to_pylist() for name in (*_TEXTS, "prompt_tokens", *_LIMITS)}
-    proposes = ragged(columns["proposes"]).rows()
-    token_ids = {name: _int64(ragged(columns[name])).rows() for name in _IDS}
-    signals = {name: _signal(name, columns, runs, token) for name in SIGNALS if _has(name, columns)}
+    reach = columns[f"{prefix}draftable_tokens"].to_pylist()
+    proposes = ragged(columns[f"{prefix}proposes"]).rows()
+    signals = {
+        name: _signal(f"{prefix}{name}", columns, runs, token)
+        for name in SIGNALS
+        if _has(f"{prefix}{name}", columns)
+    }
     return [
-        SequenceTrace(
-            run_lengths=run,
-            proposes=np.ones(run.size, np.bool_) if proposes[i] is None else proposes[i],
-            signals={name: s for name, rows in signals.items() if (s := rows[i]) is not None},
-            **{name: values[i] for name, values in (cells | token_ids).items()},
+        DrafterTrace(
+            run,
+            np.ones(run.size, np.bool_) if proposes[i] is None else proposes[i],
+            reach[i],
+            {name: s for name, rows in signals.items() if (s := rows[i]) is not None},
         )
         for i, run in enumerate(runs)
     ]
 
 
-def _recorded(sequence: SequenceTrace) -> BoolArray:
+def _recorded(said: SequenceTrace | DrafterTrace) -> BoolArray:
     """Where a "token" drafter's later signals are recorded, ``[n + 1]``."""
-    return np.append(~sequence.agreement, True)
+    return np.append(~said.agreement, True)
 
 
 def _int64(column: Ragged) -> Ragged:

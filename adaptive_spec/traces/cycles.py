@@ -1,8 +1,8 @@
 """The log of a live engine: what each cycle drafted, accepted and took, as Parquet.
 
-Format ``adaptive-spec.cycles``, version 1: one row per cycle, columns as the fields of
-``LoggedCycle``. Unlike a trace, a log holds only what the policy's own choices showed; it cannot be
-replayed under another policy.
+Format ``adaptive-spec.cycles``, version 2: one row per cycle, columns as the fields of
+``LoggedCycle``; version 1 had no ``drafter``. Unlike a trace, a log holds only what the policy's
+own choices showed; it cannot be replayed under another policy.
 """
 
 import dataclasses
@@ -19,6 +19,7 @@ from adaptive_spec._optional import require
 from adaptive_spec.traces._columns import (
     Columns,
     FileFormat,
+    Layout,
     list_column,
     ragged,
     read_columns,
@@ -27,7 +28,7 @@ from adaptive_spec.traces._columns import (
 )
 from adaptive_spec.traces.records import SIGNALS
 
-_FORMAT = FileFormat("adaptive-spec.cycles", 1, "cycle log", "a log of the decoding engine")
+_FORMAT = FileFormat("adaptive-spec.cycles", 2, "cycle log", "a log of the decoding engine")
 _COUNTS = (
     "cycle",
     "position",
@@ -51,6 +52,7 @@ class LoggedCycle:
         position at which it began.
       tau: tokens asked of the drafter; ``num_draft_tokens``: drafted and verified;
         ``num_accepted_tokens``: of those, emitted; ``num_emitted_tokens``: emitted in all.
+      drafter: name of who drafted; None where nobody did, or where a log does not say.
       agreement: agreement bits of the emitted tokens: 1, 0, or -1 where unknown.
       top1_probability, entropy, margin, match_length: signal of each drafted token, NaN where
         unknown; None where it is known for none of them.
@@ -65,6 +67,7 @@ class LoggedCycle:
     num_draft_tokens: int
     num_accepted_tokens: int
     num_emitted_tokens: int
+    drafter: str | None
     agreement: npt.NDArray[np.int8]
     top1_probability: FloatArray | None
     entropy: FloatArray | None
@@ -90,6 +93,8 @@ class Cycle(Protocol):
     @property
     def num_emitted_tokens(self) -> int: ...
     @property
+    def drafter(self) -> str | None: ...
+    @property
     def agreement(self) -> Sequence[int]: ...
     @property
     def signals(self) -> Any: ...  # arrays by the names in SIGNALS, or None
@@ -112,10 +117,13 @@ class Finished(Protocol):
     def cycles(self) -> Sequence[Cycle]: ...
 
 
-def write_cycles(completions: Iterable[Finished], path: str | Path) -> None:
+def write_cycles(
+    completions: Iterable[Finished], path: str | Path, *, rule: str = "unknown"
+) -> None:
     """Writes the cycles of finished requests, in order, as one file, whole or not at all.
 
-    Signals are kept as float32.
+    Signals are kept as float32. ``rule``, the label of the verification rule, goes into the file's
+    metadata.
 
     Raises:
       TraceError: the file cannot be written, or a value does not fit its column.
@@ -127,7 +135,7 @@ def write_cycles(completions: Iterable[Finished], path: str | Path) -> None:
         for index, cycle in enumerate(request.cycles)
     ]
     groups = (_columns(rows[i : i + _GROUP_ROWS]) for i in range(0, len(rows), _GROUP_ROWS))
-    write_columns(path, _FORMAT, _types(), {}, groups)
+    write_columns(path, _FORMAT, _types(), {"rule": rule}, groups)
 
 
 def read_cycles(path: str | Path) -> tuple[LoggedCycle, ...]:
@@ -137,12 +145,13 @@ def read_cycles(path: str | Path) -> tuple[LoggedCycle, ...]:
       TraceError: no such file, not such a file, damaged, or of another version.
       MissingDependencyError: pyarrow is not installed.
     """
-    return tuple(read_columns(Path(path), _FORMAT, _types(), _cycles)[1])
+    layout = Layout(_types(), frozenset({"drafter"}))
+    return tuple(read_columns(Path(path), _FORMAT, lambda header: layout, _cycles)[1])
 
 
 def _types() -> Columns:
     pa = require("pyarrow", "trace")
-    types: Columns = {"id": pa.string()}
+    types: Columns = {"id": pa.string(), "drafter": pa.string()}
     types |= {name: pa.int64() for name in _COUNTS}
     types |= {"agreement": pa.list_(pa.int8())}
     types |= {name: pa.list_(pa.float32()) for name in SIGNALS}
@@ -156,6 +165,7 @@ def _columns(rows: Sequence[tuple[str, int, Cycle]]) -> Columns:
     columns: Columns = {
         "id": pa.array([request for request, _, _ in rows], types["id"]),
         "cycle": pa.array([index for _, index, _ in rows], types["cycle"]),
+        "drafter": pa.array([cycle.drafter for _, _, cycle in rows], types["drafter"]),
     }
     for name in (*_COUNTS[1:], *_TIMES):
         columns[name] = pa.array([getattr(cycle, name) for _, _, cycle in rows], types[name])
@@ -178,6 +188,9 @@ def _cycles(header: dict[str, Any], columns: Columns) -> list[LoggedCycle]:
     cells: dict[str, list[Any]] = {
         name: columns[name].to_pylist() for name in ("id", *_COUNTS, *_TIMES)
     }
+    cells["drafter"] = (
+        columns["drafter"].to_pylist() if "drafter" in columns else [None] * len(columns["id"])
+    )
     agreement = ragged(columns["agreement"])
     cells["agreement"] = agreement._replace(valid=np.ones_like(agreement.valid)).rows()
     for name in SIGNALS:

@@ -1,6 +1,6 @@
 """Traces as Parquet: one row per sequence, list columns along its output.
 
-Columns of format ``adaptive-spec.trace``, version 1 (``n`` = output tokens of the sequence):
+Columns of format ``adaptive-spec.trace``, version 2 (``n`` = output tokens of the sequence):
 
 - ``id``, ``category``, ``finish_reason``: text; ``prompt_tokens``: integer;
   ``limit_tokens``, ``draftable_tokens``: integer or null.
@@ -12,6 +12,9 @@ Columns of format ``adaptive-spec.trace``, version 1 (``n`` = output tokens of t
   signal the trace has. For a "token" drafter later signals are stored where they are recorded
   only: at every disagreement, in order, and after the end; for a "block" drafter at all ``n + 1``
   positions. Not-a-number is null.
+- for each drafter of a composition, ``drafter_0_`` and on before the name: ``draftable_tokens``,
+  ``proposes``, ``agreement``, ``run_lengths`` and signals of its own. Those without a prefix are
+  then of the default order. Version 1 had no compositions.
 
 What all sequences share (``TraceInfo``) lies in the file's metadata, see ``_columns``.
 """
@@ -23,13 +26,25 @@ from pathlib import Path
 from typing import Any
 
 from adaptive_spec.errors import TraceError
-from adaptive_spec.traces._columns import Columns, FileFormat, read_columns, write_columns
-from adaptive_spec.traces._trace_columns import column_types, from_columns, to_columns
-from adaptive_spec.traces.records import SIGNALS, SequenceTrace, TraceInfo, TraceSet
+from adaptive_spec.traces._columns import (
+    Columns,
+    FileFormat,
+    Layout,
+    read_columns,
+    write_columns,
+)
+from adaptive_spec.traces._trace_columns import (
+    column_types,
+    from_columns,
+    prefixes,
+    signal_columns,
+    to_columns,
+)
+from adaptive_spec.traces.records import SIGNALS, Component, SequenceTrace, TraceInfo, TraceSet
 
 _FORMAT = FileFormat(
     "adaptive-spec.trace",
-    1,
+    2,
     "trace",
     "a trace from `adaptive-spec record` or `adaptive-spec import-run-lengths`",
 )
@@ -51,9 +66,12 @@ def write_trace(traces: TraceSet, path: str | Path) -> None:
     """
     if Path(path).is_dir():
         raise TraceError(f"trace {str(path)!r}: is a folder; give the name of a file in it")
-    signals = [name for name in SIGNALS if any(name in s.signals for s in traces)]
-    drafting = traces.info.drafting
-    groups = (to_columns(part, drafting, signals) for part in _groups(traces))
+    said = [(s, *s.components) for s in traces]
+    signals = [
+        [name for name in SIGNALS if any(name in drafter.signals for drafter in column)]
+        for column in zip(*said, strict=True)
+    ]
+    groups = (to_columns(part, traces.info, signals) for part in _groups(traces))
     header = {"info": dataclasses.asdict(traces.info)}
     write_columns(path, _FORMAT, column_types(signals), header, groups)
 
@@ -110,8 +128,11 @@ def _groups(traces: TraceSet) -> Iterator[list[SequenceTrace]]:
     group: list[SequenceTrace] = []
     cells = 0
     for sequence in traces:
-        depth = max((s.later.shape[1] for s in sequence.signals.values()), default=0)
-        size = (sequence.run_lengths.size + 1) * (depth + 1) + sequence.prompt_tokens
+        depths = (
+            [s.later.shape[1] for s in drafter.signals.values()] for drafter in sequence.drafters
+        )
+        depth = sum(1 + max(depth, default=0) for depth in depths)
+        size = (sequence.run_lengths.size + 1) * depth + sequence.prompt_tokens
         if group and (len(group) == _GROUP_SEQUENCES or cells + size > _GROUP_CELLS):
             yield group
             group, cells = [], 0
@@ -121,12 +142,17 @@ def _groups(traces: TraceSet) -> Iterator[list[SequenceTrace]]:
 
 
 def _read_file(path: Path, signals: bool) -> tuple[TraceInfo, list[SequenceTrace]]:
-    def convert(header: dict[str, Any], columns: Columns) -> list[SequenceTrace]:
-        return from_columns(columns, _info(header).drafting)
-
     wanted = SIGNALS if signals else ()
-    optional = [f"{name}_{part}" for name in wanted for part in ("first", "later")]
-    header, sequences = read_columns(path, _FORMAT, column_types(wanted), convert, optional)
+
+    def layout(header: dict[str, Any]) -> Layout:
+        drafters = prefixes(len(_info(header).components))
+        optional = (name for prefix in drafters for name in signal_columns(prefix, wanted))
+        return Layout(column_types([wanted] * len(drafters)), frozenset(optional))
+
+    def convert(header: dict[str, Any], columns: Columns) -> list[SequenceTrace]:
+        return from_columns(columns, _info(header))
+
+    header, sequences = read_columns(path, _FORMAT, layout, convert)
     try:
         return _info(header), sequences
     except TraceError as error:
@@ -137,13 +163,25 @@ def _info(header: dict[str, Any]) -> TraceInfo:
     data = header.get("info")
     if not isinstance(data, dict):
         raise TraceError("info: is missing from the metadata")
-    hints = typing.get_type_hints(TraceInfo)
-    for field in dataclasses.fields(TraceInfo):
-        if field.name not in data:
-            raise TraceError(f"info: {field.name!r} is missing from the metadata")
-        allowed: Any = typing.get_args(hints[field.name])
-        value = data[field.name]
-        if not (value in allowed if allowed else isinstance(value, hints[field.name])):
-            what = " or ".join(map(repr, allowed)) or f"a {hints[field.name].__name__}"
-            raise TraceError(f"info: {field.name} = {value!r}; it must be {what}")
-    return TraceInfo(**{field.name: data[field.name] for field in dataclasses.fields(TraceInfo)})
+    components = data.get("components", [])  # version 1 had none
+    if not isinstance(components, list) or not all(isinstance(c, dict) for c in components):
+        raise TraceError(f"info: components = {components!r}; it must be a list of objects")
+    parts = tuple(Component(**_fields(Component, c)) for c in components)
+    return TraceInfo(**_fields(TraceInfo, data, leave_out="components"), components=parts)
+
+
+def _fields(
+    cls: type[TraceInfo | Component], data: dict[str, Any], leave_out: str = ""
+) -> dict[str, Any]:
+    """The fields of a class, each of its type."""
+    hints = typing.get_type_hints(cls)
+    names = [field.name for field in dataclasses.fields(cls) if field.name != leave_out]
+    for name in names:
+        if name not in data:
+            raise TraceError(f"info: {name!r} is missing from the metadata")
+        allowed: Any = typing.get_args(hints[name])
+        value = data[name]
+        if not (value in allowed if allowed else isinstance(value, hints[name])):
+            what = " or ".join(map(repr, allowed)) or f"a {hints[name].__name__}"
+            raise TraceError(f"info: {name} = {value!r}; it must be {what}")
+    return {name: data[name] for name in names}

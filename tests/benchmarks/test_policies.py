@@ -28,15 +28,13 @@ def test_decide_and_update(benchmark: Any, spec: str, batch_size: int) -> None:
         controller.observe(plan, plan.tau, accepted, accepted + 1)
         runs = np.roll(runs, 1)
     cycle, state, time = plan.cycle, controller.state, np.ones(batch_size)
+    drafter = plan.drafter
 
     def think() -> None:
         decision = policy.decide(state, cycle)
         accepted = np.minimum(runs, decision.tau)
-        policy.update(
-            state,
-            Outcome(
-                cycle, decision, decision.tau, decision.tau, accepted, accepted + 1, time, time
-            ),
-        )
+        tau, emitted = decision.tau, accepted + 1
+        outcome = Outcome(cycle, decision, tau, drafter, tau, accepted, emitted, time, time)
+        policy.update(state, outcome)
 
     benchmark(think)

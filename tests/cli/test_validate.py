@@ -125,7 +125,7 @@ def test_outputs_that_differ_are_told(
     assert entry["identical_cycles"]
     assert not entry["identical_outputs"]
     (reason,) = entry["different_outputs"].values()
-    assert reason.startswith("a real difference at output position 19: the logits lie ")
+    assert reason.startswith("a real difference at output position 19: the scores lie ")
     assert f"fixed:tau=3: a: output differs: {reason}" in result.err
 
 
@@ -133,7 +133,7 @@ def test_a_tie_is_called_one(
     pair: TinyPair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tie = Divergence(position=4, plain_id=1, other_id=2, margin=1e-6, tolerance=1e-3)
-    monkeypatch.setattr(verification, "explain_divergence", lambda *arguments: tie)
+    monkeypatch.setattr(verification, "explain_divergence", lambda *arguments, **options: tie)
     result, entry = differing(pair, tmp_path)
     assert set(entry["different_outputs"]) == {"a", "b"}
     assert "a: output differs: a tie within rounding at output position 4" in result.err

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from adaptive_spec.decoding import (
     TokensEmitted,
     transfer,
 )
+from adaptive_spec.decoding.sampling import SamplingParameters
+from adaptive_spec.decoding.verification import RULES, make_rule
 from adaptive_spec.policy import Outcome, Policy
 from tests.decoding.scripted import (
     DRAFTERS,
@@ -291,8 +294,11 @@ def test_device_is_read_twice_a_cycle_at_most(model: Any, monkeypatch: pytest.Mo
         return read(tensor)
 
     monkeypatch.setattr(transfer, "to_host", counted)
-    for drafter, allowed in (("draft-model", 2), ("early-exit", 2), ("lookup", 1), (None, 1)):
-        run = engine(model, drafter, Scripted(), 3, record_signals=True)
+    allowances = (("draft-model", 2), ("early-exit", 2), ("lookup", 1), (None, 1))
+    for (drafter, allowed), rule in itertools.product(allowances, RULES):
+        sampling = SamplingParameters(repetition_penalty=1.1)
+        chosen_by = make_rule(rule, sampling)
+        run = engine(model, drafter, Scripted(), 3, record_signals=True, rule=chosen_by)
         with _NoHiddenReads():  # type: ignore[no-untyped-call]
             for event in run.run(requests(5)):
                 if isinstance(event, TokensEmitted):

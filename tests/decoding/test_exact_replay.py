@@ -22,6 +22,8 @@ from adaptive_spec.decoding import (
     StopRules,
 )
 from adaptive_spec.decoding.recorder import Recorder
+from adaptive_spec.decoding.sampling import SamplingParameters
+from adaptive_spec.decoding.verification import GREEDY, CoupledNoise, VerificationRule
 from adaptive_spec.simulations.simulator import CycleLog, replay
 from adaptive_spec.traces import TraceInfo, TraceSet
 from tests.decoding.scripted import DRAFTERS, Scripted, Stopping, make_drafter, prompts
@@ -30,6 +32,9 @@ from tests.tiny_models import perturbed, tiny_llama
 COSTS = ConstantCosts(draft=0.1, verify=0.05, plain_ms=7.0)
 MOST = 8
 EOS = (3, 17)
+SAMPLED = CoupledNoise(
+    SamplingParameters(temperature=0.6, top_k=30, top_p=0.97, repetition_penalty=1.1), seed=4
+)
 
 POLICIES: list[str | Policy[Any, Any]] = [
     "fixed:tau=0",
@@ -67,6 +72,7 @@ def live(
     batch_size: int = 1,
     budget: PassBudget | None = None,
     seed: int = 0,
+    rule: VerificationRule = GREEDY,
 ) -> list[Completion]:
     controller = Controller(policy, costs=COSTS, max_draft_tokens=MOST, budget=budget, seed=seed)
     engine = DecodingEngine(
@@ -74,6 +80,7 @@ def live(
         drafter_of(name, batch_size),
         controller,
         StopRules(EOS),
+        rule=rule,
         batch_size=batch_size,
         record_signals=True,
         measured_times=False,
@@ -82,10 +89,17 @@ def live(
 
 
 @functools.cache
-def trace_of(name: str) -> TraceSet:
+def trace_of(name: str, rule: VerificationRule = GREEDY) -> TraceSet:
     drafter = drafter_of(name, 1)
-    recorder = Recorder(drafter, ModelRunner(model()).context_limit, signal_depth=MOST)
-    plain = live(name, make_policy("fixed:tau=0"))
+    runner = ModelRunner(model())
+    recorder = Recorder(
+        drafter,
+        runner.context_limit,
+        signal_depth=MOST,
+        rule=rule,
+        vocab_size=runner.vocab_size,
+    )
+    plain = live(name, make_policy("fixed:tau=0"), rule=rule)
     sequences = tuple(
         recorder.record(request, completion)
         for request, completion in zip(requests(), plain, strict=True)
@@ -107,12 +121,13 @@ def run_both(
     policy: str | Policy[Any, Any],
     batch_size: int,
     budget: PassBudget | None = None,
+    rule: VerificationRule = GREEDY,
 ) -> list[Completion]:
     built = make_policy(policy)
-    completions = live(name, built, batch_size, budget, seed=5)
+    completions = live(name, built, batch_size, budget, seed=5, rule=rule)
     result = replay(
         built,
-        trace_of(name),
+        trace_of(name, rule),
         costs=COSTS,
         max_draft_tokens=MOST,
         budget=budget,
@@ -165,6 +180,34 @@ def test_policies_that_look_inside_the_draft_are_replayed(
     name: str, signal: str, threshold: float, batch_size: int
 ) -> None:
     completions = run_both(name, Stopping(tau=8, signal=signal, threshold=threshold), batch_size)
+    lengths = {cycle.num_draft_tokens for c in completions for cycle in c.cycles}
+    assert len(lengths) > 2, "some drafts were stopped, some were not"
+
+
+@pytest.mark.parametrize("batch_size", [1, 8])
+@pytest.mark.parametrize("policy", ["ewma", Scripted()], ids=str)
+@pytest.mark.parametrize("name", [*DRAFTERS, "short-context"])
+def test_every_cycle_of_sampled_text_is_replayed(
+    name: str, policy: str | Policy[Any, Any], batch_size: int
+) -> None:
+    completions = run_both(name, policy, batch_size, rule=SAMPLED)
+    traces = trace_of(name, SAMPLED)
+    for completion, sequence in zip(completions, traces, strict=True):
+        assert sequence.output_ids is not None
+        assert list(completion.token_ids) == sequence.output_ids.tolist()
+    runs = np.concatenate([sequence.run_lengths for sequence in traces])
+    assert 0 < (runs > 0).mean() < 1, "drafts are accepted and rejected"
+
+
+@pytest.mark.parametrize(
+    ("name", "signal", "threshold"),
+    [("draft-model", "margin", 0.2), ("lookup", "match_length", 1.5)],
+)
+def test_policies_that_look_inside_sampled_drafts_are_replayed(
+    name: str, signal: str, threshold: float
+) -> None:
+    policy = Stopping(tau=8, signal=signal, threshold=threshold)
+    completions = run_both(name, policy, 3, rule=SAMPLED)
     lengths = {cycle.num_draft_tokens for c in completions for cycle in c.cycles}
     assert len(lengths) > 2, "some drafts were stopped, some were not"
 

@@ -14,8 +14,14 @@ from adaptive_spec import (
     PromptError,
     VocabularyMismatchError,
 )
-from adaptive_spec.decoding import DraftModelDrafter, PromptLookupDrafter
+from adaptive_spec.decoding import (
+    ComposedDrafter,
+    DraftModelDrafter,
+    PromptLookupDrafter,
+    SyntheticDrafter,
+)
 from adaptive_spec.decoding.models import (
+    ComposedSpec,
     EarlyExitSpec,
     LookupSpec,
     Verifier,
@@ -23,6 +29,7 @@ from adaptive_spec.decoding.models import (
     load_verifier,
     parse_drafter,
 )
+from adaptive_spec.traces import Hazards
 from tests.tiny_models import tiny_llama
 from tests.tiny_pair import TinyPair, save_tiny_pair
 
@@ -122,6 +129,11 @@ def test_wrong_settings_are_refused_before_a_conversion(
         ("lookup:max_ngram=3,min_ngram=2", LookupSpec(3, 2)),
         ("early-exit:layers=4", EarlyExitSpec(4)),
         ("org/model", "org/model"),
+        ("synthetic:hazard=0.3", Hazards(0.3)),
+        ("synthetic:hazards=.5/.3/.2,seed=7", Hazards(hazards=(0.5, 0.3, 0.2), seed=7)),
+        ("synthetic:hazard=0.1,burst=0.8", Hazards(0.1, burst=0.8)),
+        ("lookup+early-exit:layers=4", ComposedSpec((LookupSpec(), EarlyExitSpec(4)))),
+        ("lookup:min_ngram=3 + org/model", ComposedSpec((LookupSpec(7, 3), "org/model"))),
     ],
 )
 def test_drafter_specs(spec: str, parsed: object) -> None:
@@ -140,7 +152,12 @@ def test_a_drafter_s_name_is_not_a_folder_s(
 
 @pytest.mark.parametrize(
     "spec",
-    ["", "nope", "lookup:3", "lookup:depth=1", "lookup:max_ngram=1,min_ngram=2", "a/b:c=1"],
+    [
+        *("", "nope", "lookup:3", "lookup:depth=1", "lookup:max_ngram=1,min_ngram=2", "a/b:c=1"),
+        *("synthetic", "synthetic:hazard=2", "synthetic:hazards=a/b", "synthetic:burst=0.5"),
+        *("lookup+", "+", "lookup+none", "lookup+nope", "lookup+lookup:max_ngram=7"),
+        "+".join(f"lookup:max_ngram={n}" for n in range(1, 10)),
+    ],
 )
 def test_wrong_drafter_specs(spec: str) -> None:
     with pytest.raises(DrafterSpecError):
@@ -165,12 +182,35 @@ def test_drafters(pair: TinyPair, verifier: Verifier) -> None:
 
 
 def test_every_drafter_says_how_to_build_it_again(pair: TinyPair, verifier: Verifier) -> None:
-    for spec in ("lookup:max_ngram=3", "early-exit:layers=1", str(pair.drafter)):
+    synthetic = "synthetic:hazard=0.1,burst=0.75,seed=3"
+    for spec in (
+        *("lookup:max_ngram=3", "early-exit:layers=1", str(pair.drafter), synthetic),
+        f"lookup+early-exit:layers=1+{pair.drafter}+{synthetic}",
+    ):
         drafter = load_drafter(spec, verifier)(1)
         assert drafter is not None
         again = load_drafter(drafter.spec, verifier)(1)
         assert again is not None
         assert again.spec == drafter.spec
+
+
+def test_a_composition_makes_all_of_its_drafters(pair: TinyPair, verifier: Verifier) -> None:
+    make = load_drafter(f"lookup+{pair.drafter}+synthetic:hazard=0.5", verifier)
+    drafter = make(3)
+    assert isinstance(drafter, ComposedDrafter)
+    lookup, model, synthetic = drafter.components
+    assert isinstance(lookup, PromptLookupDrafter)
+    assert isinstance(model, DraftModelDrafter)
+    assert isinstance(synthetic, SyntheticDrafter)
+    assert model.runner.slots == 3
+    assert drafter.names == ("lookup", str(pair.drafter), "synthetic")
+    again = make(1)
+    assert isinstance(again, ComposedDrafter)
+    other = again.components[1]
+    assert isinstance(other, DraftModelDrafter)
+    assert other.runner.model is model.runner.model  # loaded once
+    with pytest.raises(DrafterSpecError, match="layers = 2"):
+        load_drafter("lookup+early-exit:layers=2", verifier)
 
 
 def test_layers_out_of_range_are_refused_at_once(verifier: Verifier) -> None:

@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 
 from adaptive_spec import ConfigError
-from adaptive_spec.decoding import Drafter, DraftModelDrafter, ModelRunner, PromptLookupDrafter
+from adaptive_spec.decoding import (
+    ComposedDrafter,
+    Drafter,
+    DraftModelDrafter,
+    ModelRunner,
+    PromptLookupDrafter,
+)
 from adaptive_spec.decoding.profiler import hardware_name, profile_costs
 from tests.tiny_models import tiny_gpt2, tiny_llama
 
@@ -59,6 +65,20 @@ def test_drafting_is_measured_too(model: Any, kind: str) -> None:
     assert (drafting == 0).all() if kind == "none" else (drafting > 0).all()
 
 
+def test_each_drafter_of_a_composition_has_a_curve(model: Any) -> None:
+    def make(slots: int) -> Drafter:
+        small = DraftModelDrafter(ModelRunner(tiny_llama(layers=1), slots=slots), "small")
+        return ComposedDrafter([PromptLookupDrafter(), small])
+
+    told: list[int] = []
+    costs = profile(model, make, repeats=1, on_progress=lambda done, total: told.append(total))
+    assert [name for name, _ in costs.drafts] == ["lookup", "small"]
+    assert told[-1] == 2 * 2 * (3 + 2 * 2)  # batches, contexts, widths and two drafts of each
+    lookup, small = (costs.of_drafter(name) for name in ("lookup", "small"))
+    assert (lookup.draft_step_ms + lookup.draft_start_ms).max() > 0
+    assert np.array_equal(small.draft_step_ms, costs.draft_step_ms)
+
+
 def test_a_drafter_with_fewer_tokens_is_not_shown_others(model: Any) -> None:
     small = tiny_llama(layers=1, vocab_size=5)
     profile(model, lambda slots: DraftModelDrafter(ModelRunner(small, slots=slots), "small"))
@@ -68,14 +88,14 @@ def test_progress_ends_at_the_total(model: Any) -> None:
     told: list[tuple[int, int]] = []
     profile(model, repeats=2, on_progress=lambda done, total: told.append((done, total)))
     assert told == [(i + 1, len(told)) for i in range(len(told))]
-    assert len(told) == 2 * 2 * 2 * (3 + 2)  # repeats, batches, contexts, widths and two drafts
+    assert len(told) == 2 * 2 * 2 * 3  # repeats, batches, contexts, widths
 
 
 def test_the_order_comes_from_the_generator(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def order(seed: int) -> list[Any]:
         seen: list[Any] = []
 
-        def noted(self: object, context: int, what: int) -> float:
+        def noted(self: object, context: int, what: int, part: int = 0) -> float:
             seen.append((context, what))
             return 1.0
 
@@ -112,7 +132,7 @@ def test_the_drafter_s_context_counts_too(model: Any) -> None:
         return DraftModelDrafter(ModelRunner(short, slots=slots), "short")
 
     profile(model, make, contexts=(10,))
-    with pytest.raises(ConfigError, match="the drafter has a context of 16"):
+    with pytest.raises(ConfigError, match="the drafter short has a context of 16"):
         profile(model, make, contexts=(11,))
 
 

@@ -10,6 +10,7 @@ from adaptive_spec.decoding import Drafter, DraftModelDrafter, ModelRunner, Prom
 from adaptive_spec.decoding.drafters import early_exit_drafter
 from adaptive_spec.decoding.recorder import Recorder
 from adaptive_spec.decoding.requests import Completion, Request
+from adaptive_spec.decoding.verification import make_rule
 from adaptive_spec.simulations.signals import SignalSource
 from adaptive_spec.traces import SequenceTrace, TraceInfo, TraceSet
 from tests.decoding.scripted import Scripted, engine, requests
@@ -154,3 +155,9 @@ def test_unknown_drafters_are_refused() -> None:
     Recorder(Other(), 256)  # a kind of a known one
     with pytest.raises(ConfigError, match="drafters of type object are not known"):
         Recorder(object(), 256)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rule", ["rejection", "typical"])
+def test_rules_whose_outputs_depend_on_tau_are_refused(rule: str) -> None:
+    with pytest.raises(ConfigError, match=f"{rule}.*use the rule 'coupled'"):
+        Recorder(PromptLookupDrafter(), 32, rule=make_rule(rule))

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from adaptive_spec import PromptError
@@ -17,3 +19,13 @@ def test_completion_sums_its_cycles() -> None:
     assert completion.num_draft_tokens == 5
     assert completion.num_accepted_tokens == 2
     assert completion.decode_ms == 5.0
+
+
+def test_noise_seeds() -> None:
+    own, other = Request("a", [1], 1), Request("b", [1], 1)
+    assert own.noise_seed(0) == Request("a", [2], 9).noise_seed(0)
+    assert len({own.noise_seed(0), own.noise_seed(1), other.noise_seed(0)}) == 3
+    assert dataclasses.replace(own, seed=5).noise_seed(9) == 5
+    for seed in (-1, 1 << 64):
+        with pytest.raises(PromptError, match="seed"):
+            Request("a", [1], 1, seed=seed)

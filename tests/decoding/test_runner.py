@@ -34,9 +34,9 @@ def test_logits_are_given_for_the_last_token_only_when_asked() -> None:
 
 def test_head_runs_only_over_the_positions_asked_for() -> None:
     model = tiny_llama()
+    runner = ModelRunner(model, slots=2, prefill_chunk_tokens=4)
     seen: list[torch.Size] = []
     model.lm_head.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape))
-    runner = ModelRunner(model, slots=2, prefill_chunk_tokens=4)
     runner.prefill(0, list(range(10)))
     assert seen == []
     assert runner.length(0) == 10

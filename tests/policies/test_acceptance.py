@@ -15,7 +15,8 @@ def outcome(drafted: list[int], accepted: list[int]) -> Outcome:
     plan = controller.decide(controller.admit(count, count))
     a = np.array(accepted)
     time = np.ones(len(drafted))
-    return Outcome(plan.cycle, plan.decision, plan.tau, np.array(drafted), a, a + 1, time, time)
+    counts = np.array(drafted), a, a + 1
+    return Outcome(plan.cycle, plan.decision, plan.tau, plan.drafter, *counts, time, time)
 
 
 def test_by_hand() -> None:

@@ -12,7 +12,14 @@ from adaptive_spec.simulations import hindsight
 from adaptive_spec.simulations.hindsight import least_passes, optimum
 from adaptive_spec.simulations.simulator import replay
 from adaptive_spec.testing import strategies
-from adaptive_spec.traces import TraceSet
+from adaptive_spec.traces import (
+    Component,
+    DrafterTrace,
+    SequenceTrace,
+    TraceInfo,
+    TraceSet,
+    in_default_order,
+)
 from tests.simulations import naive
 
 
@@ -65,7 +72,10 @@ def test_sequences_may_be_solved_a_few_at_a_time(traces: TraceSet) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hindsight, "_ENTRIES_AT_ONCE", 100)
         parts = optimum(traces, costs=ConstantCosts(0.2))
-    for a, b in zip(whole, parts, strict=True):
+    assert whole.shares.names == parts.shares.names
+    for a, b in zip(
+        (*whole[:-1], *whole.shares[1:]), (*parts[:-1], *parts.shares[1:]), strict=True
+    ):
         np.testing.assert_array_equal(a, b)
 
 
@@ -81,3 +91,61 @@ def test_only_what_pays_is_drafted() -> None:
     dear = optimum(trace, costs=ConstantCosts(2.0))
     assert dear.num_draft_tokens[0] == 0
     assert dear.time_ms[0] == 7
+
+
+def test_the_best_drafter_is_part_of_the_optimum() -> None:
+    info = TraceInfo(
+        "v", "a+b", "block", components=(Component("a", "block"), Component("b", "token"))
+    )
+    copied = DrafterTrace(
+        np.array([1, 0, 0, 2, 0, 0]), np.array([True, True, False, True, True, True])
+    )
+    model = DrafterTrace(np.array([3, 2, 1, 0, 2, 1]), np.ones(6, np.bool_), 5)
+    whole = in_default_order([copied, model])
+    sequence = SequenceTrace(
+        "s", "", 4, whole.run_lengths, whole.proposes, components=(copied, model)
+    )
+    traces = TraceSet(info, (sequence,))
+    costs = ConstantCosts(draft=0.2, drafts=(("a", 0.0),))
+    result = optimum(traces, costs=costs)
+    # The model drafts 3 and then 1, two cycles in 2.8; with the free lookup it takes three.
+    assert result.time_ms[0] == pytest.approx(2.8)
+    assert result.time_ms[0] == pytest.approx(best_of_all(sequence, [0.0, 0.2]))
+    assert result.shares.cycles[0].tolist() == [0, 2]
+    assert result.shares.num_draft_tokens[0].tolist() == [0, 4]
+    assert least_passes(traces).tolist() == [2]
+
+
+def best_of_all(sequence: SequenceTrace, draft: list[float]) -> float:
+    """The optimum by plain recursion over positions, drafters and tau."""
+    n = sequence.run_lengths.size
+    best = [0.0] * (n + 1)
+    for p in range(n - 1, -1, -1):
+        options = [1 + best[p + 1]]
+        for drafter, price in zip(sequence.components, draft, strict=True):
+            room = n - p if drafter.draftable_tokens is None else drafter.draftable_tokens - p
+            for tau in range(1, min(room, 10) + 1 if drafter.proposes[p] else 1):
+                landing = min(p + min(int(drafter.run_lengths[p]), tau) + 1, n)
+                options.append(1 + tau * price + best[landing])
+        best[p] = min(options)
+    return best[0]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_optimum_over_drafters_is_the_recursion_s(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    n = int(random.integers(1, 30))
+    parts = []
+    for _ in range(3):
+        proposes = random.random(n) < 0.7
+        runs = np.minimum(random.integers(0, 6, n), n - np.arange(n)) * proposes
+        parts.append(DrafterTrace(runs, proposes))
+    whole = in_default_order(parts)
+    sequence = SequenceTrace("s", "", 4, whole.run_lengths, whole.proposes, components=tuple(parts))
+    names = ("a", "b", "c")
+    info = TraceInfo("v", "a+b+c", "block", components=tuple(Component(x, "block") for x in names))
+    prices = [0.0, 0.1, 0.4]
+    costs = ConstantCosts(draft=9.0, drafts=tuple(zip(names, prices, strict=True)))
+    result = optimum(TraceSet(info, (sequence,)), costs=costs)
+    assert result.time_ms[0] == pytest.approx(best_of_all(sequence, prices))
+    assert result.shares.num_draft_tokens.sum() == result.num_draft_tokens.sum()

@@ -46,6 +46,24 @@ class BeyondTheCap(Decent):
         return Decision(cycle.max_tau + 1)
 
 
+class DraftsWithAnyone(Decent):
+    def decide(self, state: Any, cycle: Cycle) -> Decision:
+        return Decision(cycle.min_tau, drafter=np.zeros_like(cycle.min_tau))
+
+
+class DraftersNotIntegers(Decent):
+    def decide(self, state: Any, cycle: Cycle) -> Decision:
+        return Decision(cycle.min_tau, drafter=cycle.drafter * 1.0)  # type: ignore[arg-type]
+
+
+class DrafterOfItsNeighbours(Decent):
+    def decide(self, state: Any, cycle: Cycle) -> Decision:
+        last = len(cycle.drafters) - 1
+        crowded = cycle.available.all() and cycle.max_tau.size > 1
+        drafter = np.full_like(cycle.drafter, last) if crowded else cycle.drafter
+        return Decision(cycle.min_tau, drafter=drafter)
+
+
 class NotIntegers(Decent):
     def decide(self, state: Any, cycle: Cycle) -> Decision:
         return Decision(cycle.max_tau * 0.5)  # type: ignore[arg-type]
@@ -198,9 +216,12 @@ class TrustsSignals(Decent):
         (BeyondTheCap, "outside"),
         (NotIntegers, "one integer per row"),
         (WrongShape, "one integer per row"),
+        (DraftsWithAnyone, "must be available, or the default"),
+        (DraftersNotIntegers, "drafter must be one integer per row"),
+        (DrafterOfItsNeighbours, "tau or drafter depends on other rows"),
         (ChangesItsArguments, "decide must not change its arguments"),
         (ChangesTheOutcome, "update must not change its arguments"),
-        (LooksAtItsNeighbours, "tau depends on other rows"),
+        (LooksAtItsNeighbours, "tau or drafter depends on other rows"),
         (LearnsFromItsNeighbours, "state depends on other rows"),
         (GoesNaN, "has NaN"),
         (ChangesShape, "changed its shape or dtype"),

@@ -29,6 +29,7 @@ class Cycle:
     verify_ms: float
     context_tokens: int
     batch_size: int
+    drafter: str | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def requests(num: int = 3) -> list[Request]:
             (
                 Cycle(0, 2, 2, 1, 2, (1, 0), signals(), 1.25, rng.random(), 9, 2),
                 Cycle(2, 0, 0, 0, 1, (-1,), none, 0.0, rng.random(), 11, 2),
-                Cycle(3, 4, 2, 2, 3, (1, 1, -1), None, 1.5, rng.random(), 12, 1),
+                Cycle(3, 4, 2, 2, 3, (1, 1, -1), None, 1.5, rng.random(), 12, 1, "lookup"),
             ),
         )
         for i in range(num)

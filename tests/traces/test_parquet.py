@@ -81,7 +81,7 @@ def test_signals_may_be_left_out(written: tuple[TraceSet, Path]) -> None:
 def test_metadata_names_format_and_versions(written: tuple[TraceSet, Path]) -> None:
     header = json.loads(pq.read_schema(written[1]).metadata[b"adaptive-spec"])
     assert header["format"] == "adaptive-spec.trace"
-    assert header["version"] == 1
+    assert header["version"] == 2
     assert header["package_version"]
     assert header["info"]["verifier"] == "verifier/é"
 
@@ -182,7 +182,7 @@ def with_header(**fields: Any) -> Callable[[pa.Table], pa.Table]:
     ("fields", "words"),
     [
         ({"format": "adaptive-spec.cycles"}, "format is 'adaptive-spec.cycles'"),
-        ({"version": 2}, "version = 2; this release reads 1"),
+        ({"version": 3}, "version = 3; this release reads 1 to 2"),
         ({"version": True}, "version = True"),
         ({"version": None}, "version = None"),
         ({"info": None}, "info: is missing"),

@@ -8,6 +8,10 @@ from typing import TypeAlias
 import numpy as np
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
+from adaptive_spec._specs import short_names
+from adaptive_spec.budget import UNLIMITED_TOKENS
+from adaptive_spec.decoding.sampling import DraftDistributions
+from adaptive_spec.decoding.verification import Chooser
 from adaptive_spec.policy import DraftSignals
 from adaptive_spec.traces.records import Drafting
 
@@ -22,10 +26,12 @@ class Draft:
     Attributes:
       token_ids: ``[B]`` lists, each at most tau long.
       signals: ``[B, depth]``, NaN beyond a row's proposals; None where not asked for.
+      drawn_from: what proposals were drawn from, where the rule must know.
     """
 
     token_ids: list[list[int]]
     signals: DraftSignals | None = None
+    drawn_from: tuple[DraftDistributions, ...] = ()
 
     @property
     def num_tokens(self) -> IntArray:
@@ -54,11 +60,32 @@ class Drafter(abc.ABC):
     context_limit: int | None
     signals: tuple[str, ...]
 
+    @property
+    def components(self) -> "tuple[Drafter, ...]":
+        """The ``D`` drafters that a policy may choose between: itself, or a composition's."""
+        return (self,)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What they are called in cycles, costs and tables."""
+        return short_names([component.spec for component in self.components])
+
+    def room(self, text: Sequence[int]) -> int:
+        """Most tokens that could be proposed to follow a text: what the context leaves, >= 0."""
+        if self.context_limit is None:
+            return UNLIMITED_TOKENS
+        return max(self.context_limit - len(text), 0)
+
+    def has_room(self, text: Sequence[int]) -> bool:
+        """Whether anything at all could be proposed to follow a text."""
+        return self.room(text) > 0
+
     @abc.abstractmethod
     def begin(self, row: int, prompt_ids: Sequence[int]) -> None:
         """Prepares a row for a sequence that begins with this prompt.
 
-        What the row followed before is forgotten, be it ended or not.
+        Only where there is room after the prompt. What the row followed before is forgotten, be it
+        ended or not.
         """
 
     def begin_rows(self, rows: Sequence[int], prompts: Sequence[Sequence[int]]) -> None:
@@ -71,6 +98,13 @@ class Drafter(abc.ABC):
         for row, prompt_ids in zip(rows, prompts, strict=True):
             self.begin(row, prompt_ids)
 
+    def available(self, rows: Sequence[int], texts: Sequence[Sequence[int]]) -> BoolArray:
+        """Which drafters would propose something to follow each text, ``[B, D]``.
+
+        Rows and texts are as for ``propose``.
+        """
+        return np.array([[self.has_room(text)] for text in texts], np.bool_)
+
     @abc.abstractmethod
     def propose(
         self,
@@ -80,6 +114,7 @@ class Drafter(abc.ABC):
         *,
         keep_drafting: KeepDrafting | None = None,
         want_signals: bool = False,
+        chooser: Chooser | None = None,
     ) -> Draft:
         """Proposes tokens to follow each text.
 
@@ -89,10 +124,37 @@ class Drafter(abc.ABC):
           tau: ``[B]`` most tokens to propose, >= 0; rows with 0 are left alone.
           keep_drafting: asked after 1, 2... tokens which rows draft on; None to draft tau tokens.
           want_signals: whether to return signals.
+          chooser: how rows choose tokens from logits, for drafters that have some; None for the
+            argmax.
 
         Raises:
           NumericsError: logits that are not numbers.
         """
+
+    def propose_by(
+        self,
+        drafter: IntArray,
+        rows: Sequence[int],
+        texts: Sequence[Sequence[int]],
+        tau: IntArray,
+        *,
+        keep_drafting: KeepDrafting | None = None,
+        want_signals: bool = False,
+        chooser: Chooser | None = None,
+    ) -> Draft:
+        """As ``propose``, by the drafter chosen for each row; a single one has no choice.
+
+        ``drafter`` is ``[B]``, index into ``names`` of one that is available; -1 where none is.
+        """
+        del drafter
+        return self.propose(
+            rows,
+            texts,
+            tau,
+            keep_drafting=keep_drafting,
+            want_signals=want_signals,
+            chooser=chooser,
+        )
 
     @abc.abstractmethod
     def end(self, row: int) -> None:
@@ -111,3 +173,19 @@ def empty_signals(batch_size: int, depth: int) -> DraftSignals:
 def first_columns(signals: DraftSignals, depth: int) -> DraftSignals:
     """Signals of the first ``depth`` tokens."""
     return DraftSignals(*(array[:, :depth] for array in signals))
+
+
+def cut_where_stopped(
+    drafted: list[list[int]], signals: DraftSignals, keep_drafting: KeepDrafting
+) -> list[list[int]]:
+    """Whole blocks, cut where their rows are told to stop; signals beyond become NaN, in place."""
+    lengths = np.array([len(block) for block in drafted], np.int64)
+    for step in range(1, int(lengths.max(initial=0))):
+        going_on = lengths > step
+        if not going_on.any():
+            break
+        stopped = going_on & ~keep_drafting(step, first_columns(signals, step))
+        lengths[stopped] = step
+        for column in signals:
+            column[stopped, step:] = np.nan
+    return [block[:length] for block, length in zip(drafted, lengths.tolist(), strict=True)]

@@ -1,5 +1,6 @@
-"""An independent draft model: greedy, token by token, with a KV cache of its own."""
+"""An independent draft model: token by token, with a KV cache of its own."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,13 +19,13 @@ from adaptive_spec.decoding.drafters.base import (
 )
 from adaptive_spec.decoding.prefix import read_prompts
 from adaptive_spec.decoding.runner import ModelRunner
-from adaptive_spec.decoding.verification import greedy_tokens
+from adaptive_spec.decoding.verification import Chooser, DraftChoices
 from adaptive_spec.errors import NumericsError
 from adaptive_spec.policy import DraftSignals
 
 
 class DraftModelDrafter(Drafter):
-    """Drafts the argmax of a smaller model.
+    """Drafts what the verification rule chooses from a smaller model's logits.
 
     Before it drafts, one pass feeds every verified token that its cache lacks: the last one always,
     the bonus token after full acceptance, all of a stretch that was decoded without drafting.
@@ -69,7 +70,9 @@ class DraftModelDrafter(Drafter):
         *,
         keep_drafting: KeepDrafting | None = None,
         want_signals: bool = False,
+        chooser: Chooser | None = None,
     ) -> Draft:
+        chooser = chooser or Chooser.greedy(len(rows))
         depth = int(tau.max(initial=0))
         wants = want_signals or keep_drafting is not None
         proposals = _Proposals(len(rows), depth, empty_signals(len(rows), depth) if wants else None)
@@ -79,8 +82,9 @@ class DraftModelDrafter(Drafter):
         slots = np.asarray(rows, np.int64)
         missing = [self._roll_back(rows[i], texts[i]) for i in active.tolist()]
         logits = self.runner.append(slots[active].tolist(), missing, last_only=True)
+        choices = DraftChoices(chooser, texts, active)
         for step in range(1, depth + 1):
-            tokens, column = self._choose(logits[:, 0], with_signals=wants)
+            tokens, column = self._choose(logits[:, 0], choices, with_signals=wants)
             proposals.add(active, column)
             going_on = tau[active] > step
             if keep_drafting is not None and going_on.any():
@@ -92,12 +96,13 @@ class DraftModelDrafter(Drafter):
             if not going_on.all():
                 index = transfer.to_device(np.flatnonzero(going_on).tolist(), tokens.device)
                 tokens, active = tokens.index_select(0, index), active[going_on]
+                choices.keep(going_on, index)
             logits = self.runner.step(slots[active].tolist(), tokens)
         draft = proposals.read()
         for row, proposal in zip(rows, draft.token_ids, strict=True):
             if proposal:
                 self._cached[row].extend(proposal[:-1])  # the last one was never fed
-        return draft
+        return dataclasses.replace(draft, drawn_from=choices.drawn_from())
 
     def _roll_back(self, row: int, text: Sequence[int]) -> list[int]:
         """Drops what the cache holds beyond the verified text; returns what it lacks of it."""
@@ -114,26 +119,33 @@ class DraftModelDrafter(Drafter):
 
     @torch.inference_mode()
     def _choose(
-        self, logits: torch.Tensor, *, with_signals: bool
+        self, logits: torch.Tensor, choices: DraftChoices, *, with_signals: bool
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Next token of each row ``[b]``, and what is to be read back: ``[b]`` or ``[b, 4]``."""
         logits = logits[:, : self.vocab_size]
-        tokens = greedy_tokens(logits)
+        tokens = choices.choose(logits)
         fed = tokens.clamp(min=0)  # -1 marks broken logits until the host sees it
         if not with_signals:
             return fed, tokens
         # Tokens travel as floats, exactly: no vocabulary comes near 2**24.
-        return fed, torch.cat([tokens[:, None].float(), token_signals(logits, fed)], dim=-1)
+        return fed, torch.cat([tokens[:, None].float(), token_signals(logits)], dim=-1)
 
 
-def token_signals(logits: torch.Tensor, token_ids: torch.Tensor) -> torch.Tensor:
-    """Top-1 probability, entropy (nats) and margin of choices, ``[b, V], [b] -> [b, 3]``."""
-    probabilities = logits.float().softmax(-1)
-    top = logits.float().topk(2, dim=-1).values
+def token_signals(logits: torch.Tensor) -> torch.Tensor:
+    """Top-1 probability, entropy (nats) and margin of a model's logits, ``[b, V] -> [b, 3]``.
+
+    Sampling parameters and noise do not enter: signals say how sure the model itself is.
+    """
+    logits = logits.float()
+    logs = logits.log_softmax(-1)
+    largest, first = logits.max(-1, keepdim=True)
+    # Neither topk nor torch.special.entr: each takes longer than all of this. 0 * -inf must be 0.
+    entropy = -(logs.exp() * logs.clamp(min=-1e9)).sum(-1)
+    second = logits.scatter(-1, first, -torch.inf).amax(-1)
     parts = (
-        probabilities.gather(-1, token_ids[:, None])[:, 0],
-        torch.special.entr(probabilities).sum(-1),
-        top[:, 0] - top[:, 1],
+        logs.gather(-1, first)[:, 0].exp(),
+        entropy,
+        largest[:, 0] - second,
     )
     return torch.stack(parts, dim=-1)
 

@@ -10,16 +10,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adaptive_spec._arrays import IntArray
+from adaptive_spec._arrays import BoolArray, IntArray
 from adaptive_spec.decoding.drafters.base import (
     Draft,
     Drafter,
     KeepDrafting,
+    cut_where_stopped,
     empty_signals,
-    first_columns,
 )
+from adaptive_spec.decoding.verification import Chooser
 from adaptive_spec.errors import DrafterSpecError
-from adaptive_spec.policy import DraftSignals
 
 
 class Match(NamedTuple):
@@ -133,6 +133,16 @@ class PromptLookupDrafter(Drafter):
     def end(self, row: int) -> None:
         self._indexes.pop(row, None)
 
+    def available(self, rows: Sequence[int], texts: Sequence[Sequence[int]]) -> BoolArray:
+        found = (self._follow(row, text).match() for row, text in zip(rows, texts, strict=True))
+        return np.array([[match is not None] for match in found], np.bool_)
+
+    def _follow(self, row: int, text: Sequence[int]) -> NgramIndex:
+        """A row's index, brought up to the text's end."""
+        index = self._indexes[row]
+        index.extend(text[len(index.text) :])
+        return index
+
     def propose(
         self,
         rows: Sequence[int],
@@ -141,32 +151,17 @@ class PromptLookupDrafter(Drafter):
         *,
         keep_drafting: KeepDrafting | None = None,
         want_signals: bool = False,
+        chooser: Chooser | None = None,
     ) -> Draft:
         depth = int(tau.max(initial=0))
         drafted: list[list[int]] = [[] for _ in rows]
         signals = empty_signals(len(rows), depth)
         for i in np.flatnonzero(tau).tolist():
-            index = self._indexes[rows[i]]
-            index.extend(texts[i][len(index.text) :])
+            index = self._follow(rows[i], texts[i])
             match = index.match()
             if match is not None:
                 drafted[i] = copied(index.text, match.source, int(tau[i]))
                 signals.match_length[i, : tau[i]] = match.length
         if keep_drafting is not None:
-            drafted = _stopped(drafted, signals, keep_drafting)
+            drafted = cut_where_stopped(drafted, signals, keep_drafting)
         return Draft(drafted, signals if want_signals or keep_drafting else None)
-
-
-def _stopped(
-    drafted: list[list[int]], signals: DraftSignals, keep_drafting: KeepDrafting
-) -> list[list[int]]:
-    """The blocks cut where their rows were told to stop; signals beyond become NaN."""
-    lengths = np.array([len(block) for block in drafted], np.int64)
-    for step in range(1, int(lengths.max(initial=0))):
-        going_on = lengths > step
-        if not going_on.any():
-            break
-        stopped = going_on & ~keep_drafting(step, first_columns(signals, step))
-        lengths[stopped] = step
-        signals.match_length[stopped, step:] = np.nan
-    return [block[:length] for block, length in zip(drafted, lengths.tolist(), strict=True)]

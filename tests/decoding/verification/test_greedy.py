@@ -1,13 +1,16 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import NoRepeatNGramLogitsProcessor
 
-from adaptive_spec import NumericsError
-from adaptive_spec.decoding import explain_divergence
-from adaptive_spec.decoding.verification import greedy_match, greedy_tokens
-from tests.decoding.scripted import generate
+from adaptive_spec import ConfigError, NumericsError
+from adaptive_spec.decoding.sampling import SamplingParameters
+from adaptive_spec.decoding.verification import GreedyMatch, greedy_match, greedy_tokens
+from tests.decoding.scripted import DRAFTERS, Scripted, engine, generate, requests
 from tests.tiny_models import tiny_llama
 
 tokens = st.integers(0, 3)
@@ -53,39 +56,31 @@ def test_masked_logits_are_allowed() -> None:
     assert greedy_tokens(torch.full((1, 4), -float("inf"))).tolist() == [-1]
 
 
-def test_divergence_tells_ties_from_errors() -> None:
-    model = tiny_llama()
-    plain = generate(model, [5, 6], 8)
-    assert explain_divergence(model, [5, 6], plain, list(plain)) is None
-    with torch.inference_mode():
-        logits = model(torch.tensor([[5, 6, *plain[:3]]])).logits[0, -1]
-    second = int(logits.topk(2).indices[1])
-    margin = float(logits.max() - logits[second])
-    other = [*plain[:3], second, *plain[4:]]
-    found = explain_divergence(model, [5, 6], plain, other)
-    assert found is not None
-    assert (found.position, found.plain_id, found.other_id) == (3, plain[3], second)
-    assert found.margin == pytest.approx(margin, rel=1e-5)
-    assert not found.is_tie
-    swapped = explain_divergence(model, [5, 6], other, plain, tolerance=margin * 1.01)
-    assert swapped is not None
-    assert swapped.is_tie
+@pytest.mark.parametrize(
+    "given", [{"temperature": 0.5}, {"top_k": 3}, {"top_p": 0.5}, {"min_p": 0.1}]
+)
+def test_parameters_without_effect_are_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=rf"{next(iter(given))}=.*would change nothing"):
+        GreedyMatch(SamplingParameters(**given))
 
 
-def test_output_that_ends_early_is_no_tie() -> None:
-    found = explain_divergence(tiny_llama(), [5], [1, 2, 3], [1, 2])
-    assert found is not None
-    assert (found.position, found.plain_id, found.other_id) == (2, 3, None)
-    assert not found.is_tie
-
-
-def test_tie_between_two_that_are_not_the_largest_is_an_error() -> None:
-    model = tiny_llama()
-    with torch.no_grad():
-        model.lm_head.weight[1] = model.lm_head.weight[0]
-    with torch.inference_mode():
-        best = int(model(torch.tensor([[5]])).logits[0, -1].argmax())
-    assert best > 1
-    found = explain_divergence(model, [5], [0], [1])
-    assert found is not None
-    assert not found.is_tie
+@pytest.mark.parametrize("drafter", DRAFTERS)
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ({"repetition_penalty": 1.3}, {"repetition_penalty": 1.3}),
+        ({"processors": (NoRepeatNGramLogitsProcessor(2),)}, {"no_repeat_ngram_size": 2}),
+    ],
+)
+def test_processors_that_read_the_text_equal_generate(
+    drafter: str, ours: dict[str, Any], theirs: dict[str, Any]
+) -> None:
+    model, wanted = tiny_llama(), requests(4)
+    rule = GreedyMatch(SamplingParameters(**ours))
+    for policy in (Scripted(tau=4), Scripted()):
+        completions = engine(model, drafter, policy, 3, rule=rule).complete(wanted)
+        for request, completion in zip(wanted, completions, strict=True):
+            expected = generate(model, request.prompt_ids, request.max_new_tokens, **theirs)
+            assert list(completion.token_ids) == expected
+        if drafter != "lookup":  # what it proposes is what is penalised
+            assert sum(c.num_accepted_tokens for c in completions) > 0

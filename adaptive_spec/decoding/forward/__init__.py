@@ -1,0 +1,17 @@
+"""Forward passes: through the transformers module, or leaner where a model is built like Llama."""
+
+from adaptive_spec.decoding.forward.base import Forward, Pass
+from adaptive_spec.decoding.forward.choice import choose_forward
+from adaptive_spec.decoding.forward.llama_forward import LlamaForward
+from adaptive_spec.decoding.forward.packing import num_weights, prepare
+from adaptive_spec.decoding.forward.transformers_forward import TransformersForward
+
+__all__ = [
+    "Forward",
+    "LlamaForward",
+    "Pass",
+    "TransformersForward",
+    "choose_forward",
+    "num_weights",
+    "prepare",
+]

@@ -1,0 +1,168 @@
+"""Rejection sampling: a drafted token x is accepted with probability min(1, p(x) / q(x)).
+
+After the first rejection the next token is drawn from the residual max(p - q, 0), normalised;
+after full acceptance from p itself (Leviathan et al. 2023; Chen et al. 2023). The output is
+distributed as the verifier's own. A proposal that was not drawn has q = 1 at its token.
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+
+from adaptive_spec.decoding import transfer
+from adaptive_spec.decoding.sampling import (
+    Contexts,
+    Distribution,
+    Purpose,
+    SamplingParameters,
+    over_vocabulary,
+    probabilities_of,
+)
+from adaptive_spec.decoding.verification.base import (
+    Block,
+    Choice,
+    Verdict,
+    VerificationRule,
+    verdict,
+)
+
+
+def num_accepted(
+    p: torch.Tensor, q: torch.Tensor, uniforms: torch.Tensor, num_drafted: torch.Tensor
+) -> torch.Tensor:
+    """Drafted tokens accepted in a row, ``[B]``.
+
+    Args:
+      p: ``[B, depth]`` the verifier's probability of each drafted token.
+      q: ``[B, depth]`` that with which it was proposed.
+      uniforms: ``[B, depth]`` in (0, 1).
+      num_drafted: ``[B]``; what lies beyond is never accepted.
+    """
+    column = torch.arange(p.shape[1], device=p.device)
+    accepted = (uniforms * q < p) & (column < num_drafted[:, None])
+    return accepted.long().cumprod(1).sum(1)
+
+
+def residual(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
+    """What is left of p ``[B, C]`` where a draw from q was refused; weights, not normalised.
+
+    Where rounding leaves nothing, p itself: then p and q are equal up to rounding.
+    """
+    left = (p - q).clamp_(min=0)
+    return torch.where(left.sum(-1, keepdim=True) > 0, left, p)
+
+
+@dataclass(frozen=True)
+class RejectionSampling(VerificationRule):
+    """Sampling with the highest acceptance of single drafts.
+
+    Attributes:
+      sampling: how distributions are made of logits.
+      seed: of sequences that bring no seed of their own.
+    """
+
+    name = "rejection"
+    sampling: SamplingParameters = field(default_factory=SamplingParameters)
+    seed: int = 0
+
+    def choose(
+        self, logits: torch.Tensor, contexts: Contexts, token_ids: torch.Tensor | None = None
+    ) -> Choice:
+        distribution = self.sampling.distribution(logits, contexts, token_ids)
+        return Choice(distribution.draw(contexts.keys(Purpose.DRAFT)), distribution)
+
+    def verify(self, logits: torch.Tensor, block: Block) -> Verdict:
+        place = Places.of(self.sampling, logits, block)
+        if logits.shape[1] == 1:
+            return place.finish(place.num_drafted, place.p)
+        accepted = num_accepted(
+            place.p_drafted(), _q_drafted(place, block), place.uniforms(), place.num_drafted
+        )
+        stop = place.at(accepted)
+        q = _q_at(place, block, accepted)
+        if stop.token_ids is not None:
+            q = q.gather(-1, stop.token_ids)
+        left = residual(stop.probabilities(), q)
+        return place.finish(accepted, Distribution(left.log(), stop.token_ids))
+
+
+class Places(NamedTuple):
+    """The verifier's distributions along the blocks of a batch, and what was drafted there.
+
+    Attributes:
+      block: what the pass went over; ``contexts``: its ``B * width`` places.
+      p: the verifier's distributions there.
+      width: places of a row.
+      drafted: ``[B, width - 1]`` on the device, 0 beyond a row's draft; ``num_drafted``: ``[B]``.
+    """
+
+    block: Block
+    contexts: Contexts
+    p: Distribution
+    width: int
+    drafted: torch.Tensor
+    num_drafted: torch.Tensor
+
+    @staticmethod
+    def of(sampling: SamplingParameters, logits: torch.Tensor, block: Block) -> "Places":
+        """The places of logits ``[B, width, V]``."""
+        contexts = block.contexts(logits)
+        p = sampling.distribution(logits.flatten(0, 1), contexts)
+        assert contexts.drafted is not None
+        num_drafted = transfer.to_device(block.num_drafted.tolist(), logits.device)
+        return Places(block, contexts, p, logits.shape[1], contexts.drafted, num_drafted)
+
+    def p_drafted(self) -> torch.Tensor:
+        """Probability of each drafted token, ``[B, width - 1]``."""
+        shape = (self.num_drafted.shape[0], self.width, -1)
+        probabilities, ids = self.p.probabilities().view(shape)[:, :-1], self.p.token_ids
+        if ids is not None:
+            ids = ids.view(shape)[:, :-1]
+        return probabilities_of(probabilities, ids, self.drafted)
+
+    def uniforms(self) -> torch.Tensor:
+        """Numbers that decide on each drafted token, ``[B, width - 1]``."""
+        return self.contexts.uniforms(Purpose.ACCEPT).view(-1, self.width)[:, :-1]
+
+    def at(self, accepted: torch.Tensor) -> Distribution:
+        """The distributions after so many drafted tokens ``[B]`` of each row."""
+        return self.p.take(self._index(accepted))
+
+    def finish(self, accepted: torch.Tensor, stop: Distribution) -> Verdict:
+        """Draws each row's next token from ``stop``, reads the device, and gives the verdict."""
+        drawn = stop.draw(self.contexts.keys(Purpose.DRAW)[self._index(accepted)])
+        column = torch.arange(self.width, device=accepted.device)
+        broken = ~self.p.finite.view(-1, self.width) & (column <= self.num_drafted[:, None])
+        drawn = torch.where(broken.any(1), -1, drawn)
+        count, final = transfer.to_host(torch.stack([accepted, drawn]))
+        return verdict(count, final, self.block.drafts)
+
+    def _index(self, accepted: torch.Tensor) -> torch.Tensor:
+        return torch.arange(accepted.shape[0], device=accepted.device) * self.width + accepted
+
+
+def _q_drafted(place: Places, block: Block) -> torch.Tensor:
+    """Probability with which each drafted token was proposed, ``[B, width - 1]``."""
+    q = torch.ones(place.drafted.shape, device=place.drafted.device)
+    for drawn_from in block.drawn_from:
+        rows = transfer.to_device(drawn_from.rows.tolist(), q.device)
+        drafted = place.drafted.index_select(0, rows)[:, : drawn_from.scores.shape[1]]
+        q[rows, : drafted.shape[1]] = drawn_from.probabilities_of(drafted)
+    return q
+
+
+def _q_at(place: Places, block: Block, accepted: torch.Tensor) -> torch.Tensor:
+    """What the token after so many accepted ones ``[B]`` was drawn from, ``[B, V]``.
+
+    Nothing where all drafted tokens were accepted.
+    """
+    vocab_size = place.contexts.vocab_size
+    refused = place.drafted.gather(1, accepted[:, None].clamp(max=place.width - 2))
+    certain = torch.ones(refused.shape, device=refused.device)
+    q = over_vocabulary(certain, refused, vocab_size, 0.0)
+    for drawn_from in block.drawn_from:
+        rows = transfer.to_device(drawn_from.rows.tolist(), q.device)
+        drawn = drawn_from.at(accepted.index_select(0, rows))
+        q[rows] = over_vocabulary(drawn.probabilities(), drawn.token_ids, vocab_size, 0.0)
+    return q * (accepted < place.num_drafted)[:, None]

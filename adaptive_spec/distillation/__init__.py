@@ -1,0 +1,1 @@
+"""Distilling a small draft model from a verifier, on text that the verifier writes itself."""

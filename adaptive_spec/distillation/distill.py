@@ -1,0 +1,289 @@
+"""The stages of distillation, each resumable: write, read, train, evaluate, save.
+
+The folder holds the draft once it is done; ``work/`` in it holds what the stages leave behind and
+may then be deleted.
+"""
+
+import copy
+import dataclasses
+import json
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+
+from adaptive_spec._files import atomic_write
+from adaptive_spec.decoding.forward import prepare
+from adaptive_spec.decoding.models import Verifier
+from adaptive_spec.decoding.trimmed_draft import TrimmedDraft, new_draft, own_weights, save_draft
+from adaptive_spec.distillation.card import model_card
+from adaptive_spec.distillation.evaluation import Agreement, agreement
+from adaptive_spec.distillation.states import load_states, save_states
+from adaptive_spec.distillation.texts import Text, load_texts, save_texts
+from adaptive_spec.distillation.training import States, Training, train
+from adaptive_spec.distillation.vocabulary import coverage, frequent_tokens
+from adaptive_spec.distillation.writing import Writing, write_part
+from adaptive_spec.errors import ConfigError, DistillError
+
+OnProgress: TypeAlias = Callable[[str, int, int, str], None]
+"""Called with the stage, how much is done, how much is wanted, and a remark."""
+
+_KEPT_ASIDE = 40  # one prompt in so many is kept aside for evaluation
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """How a draft is made.
+
+    Attributes:
+      answer_tokens: tokens of answers to write, >= 1000.
+      layers: the verifier's layers to start from, in order; negative ones count from the last.
+      head_tokens: tokens that the draft can propose, >= 2; the most frequent ones are taken.
+      writing, training: the settings of these stages.
+    """
+
+    answer_tokens: int = 400_000
+    layers: tuple[int, ...] = (0, 1, -1)
+    head_tokens: int = 8192
+    writing: Writing = Writing()  # noqa: RUF009 - frozen
+    training: Training = Training()  # noqa: RUF009
+
+    def __post_init__(self) -> None:
+        for name, least in (("answer_tokens", 1000), ("head_tokens", 2)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} = {getattr(self, name)}; it must be at least {least}")
+        if not self.layers:
+            raise ConfigError("layers: name at least one of the verifier's layers, such as 0,1,-1")
+
+    def layers_of(self, verifier: Any) -> list[int]:
+        """The layers counted from the first.
+
+        Raises:
+          ConfigError: the verifier has no such layer.
+        """
+        total = verifier.config.num_hidden_layers
+        if not all(-total <= layer < total for layer in self.layers):
+            raise ConfigError(
+                f"layers = {','.join(map(str, self.layers))}; the verifier has {total}, allowed "
+                f"are {-total} to {total - 1}"
+            )
+        return [layer % total for layer in self.layers]
+
+
+def distill(
+    verifier: Verifier,
+    folder: Path,
+    settings: Distillation,
+    prompts: Sequence[Sequence[int]] = (),
+    on_progress: OnProgress = lambda *_: None,
+) -> Agreement:
+    """Makes a draft for a verifier; goes on where an interrupted run of the same settings stopped.
+
+    Args:
+      verifier: in bfloat16 or float32, loaded with ``prepared=False``, for its layers are where
+        the draft starts; its own answers are what the draft learns from.
+      folder: where the draft goes.
+      settings: how it is made.
+      prompts: token ids of prompts to answer, chat template included; where none are given, the
+        verifier makes up prompts of its own.
+      on_progress: what is going on.
+
+    Returns:
+      How the draft does on prompts kept aside.
+
+    Raises:
+      ConfigError: settings that do not fit the verifier.
+      DistillError: the folder was begun with other settings, or training failed.
+    """
+    layers = settings.layers_of(verifier.model)
+    work = folder / "work"
+    _claim(work, verifier, settings, prompts)
+    _write(work, verifier, settings, prompts, on_progress)
+    parts = sorted(work.glob("texts-*.npz"))
+    _read(parts, verifier.model, on_progress)
+    texts, states, aside = _learning_set(parts)
+    token_ids = frequent_tokens(
+        texts, settings.head_tokens, verifier.model.config.vocab_size, verifier.eos_token_ids
+    )
+    draft = initial_draft(verifier.model, layers, token_ids.tolist())
+    num_steps = settings.training.num_steps(len(texts))
+    train(
+        draft,
+        texts,
+        states,
+        settings.training,
+        work / "training.pt",
+        lambda step, loss: on_progress("training", step, num_steps, f"loss {loss:.3f}"),
+    )
+    on_progress("evaluating", 0, 1, "")
+    result = agreement(draft, aside)
+    save_draft(
+        folder,
+        draft,
+        verifier.model,
+        {
+            "verifier": verifier.name,
+            "layers": layers,
+            "settings": _plain(settings),
+            "agreement": dataclasses.asdict(result),
+        },
+    )
+    card = model_card(
+        verifier.name,
+        layers,
+        settings,
+        num_parameters=sum(p.numel() for p in own_weights(draft).values()),
+        num_texts=len(texts),
+        answer_tokens=_answer_tokens(texts),
+        coverage=coverage(aside, token_ids),
+        num_prompts_given=len(prompts),
+        result=result,
+    )
+    with atomic_write(folder / "README.md") as temporary:
+        temporary.write_text(card, encoding="utf-8")
+    on_progress("evaluating", 1, 1, "")
+    return result
+
+
+def initial_draft(verifier: Any, layers: Sequence[int], token_ids: Sequence[int]) -> TrimmedDraft:
+    """A draft in float32 that starts from some of the verifier's layers and its final norm."""
+    draft = new_draft(verifier, len(layers), token_ids, torch.float32)
+    theirs = dict(verifier.named_parameters())
+    with torch.no_grad():
+        for name, value in own_weights(draft).items():
+            value.copy_(theirs[_source_name(name, layers)])
+    return draft
+
+
+def _source_name(name: str, layers: Sequence[int]) -> str:
+    """``model.layers.2.x`` of the draft is ``model.layers.{layers[2]}.x`` of the verifier."""
+    parts = name.split(".")
+    for i, part in enumerate(parts):
+        if part.isdigit():
+            parts[i] = str(layers[int(part)])
+            break
+    return ".".join(parts)
+
+
+def _claim(
+    work: Path, verifier: Verifier, settings: Distillation, prompts: Sequence[Sequence[int]]
+) -> None:
+    """Marks the folder as this run's.
+
+    Raises:
+      DistillError: it is another run's.
+    """
+    digest = zlib.crc32(json.dumps([list(map(int, ids)) for ids in prompts]).encode())
+    ours = {"verifier": verifier.name, "prompts": digest, **_plain(settings)}
+    path = work / "settings.json"
+    if not path.is_file():
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps(ours, indent=2) + "\n", encoding="utf-8")
+        return
+    theirs = json.loads(path.read_text(encoding="utf-8"))
+    for name, value in ours.items():
+        if theirs.get(name) != value:
+            raise DistillError(
+                f"{work}: begun with {name} = {theirs.get(name)}, not {value}; use the same "
+                "settings to go on, or another folder"
+            )
+
+
+def _plain(settings: Distillation) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(settings)))
+    return plain
+
+
+def _write(
+    work: Path,
+    verifier: Verifier,
+    settings: Distillation,
+    prompts: Sequence[Sequence[int]],
+    on_progress: OnProgress,
+) -> None:
+    """Writes parts until there are answers enough."""
+    writer: Verifier | None = None
+    written: list[Text] = []
+    done = number = 0
+    while done < settings.answer_tokens:
+        path = work / f"texts-{number:04d}.npz"
+        if path.is_file():
+            part = load_texts(path)
+        else:
+            writer = writer or _for_writing(verifier)
+            part = write_part(
+                writer,
+                settings.writing,
+                number,
+                prompts,
+                written,
+                lambda tokens, before=done: on_progress(  # type: ignore[misc]
+                    "writing",
+                    min(before + tokens, settings.answer_tokens),
+                    settings.answer_tokens,
+                    "",
+                ),
+            )
+            save_texts(path, part)
+        written.extend(part)
+        done, number = done + _answer_tokens(part), number + 1
+        on_progress("writing", min(done, settings.answer_tokens), settings.answer_tokens, "")
+
+
+def _for_writing(verifier: Verifier) -> Verifier:
+    """The verifier as it decodes fastest; on a CPU that takes a second copy for a while."""
+    if verifier.model.device.type != "cpu":
+        return verifier
+    return dataclasses.replace(verifier, model=prepare(copy.deepcopy(verifier.model)))
+
+
+def _read(parts: Sequence[Path], model: Any, on_progress: OnProgress) -> None:
+    """Computes the verifier's states for every part."""
+    sizes = {path: sum(text.token_ids.size for text in load_texts(path)) for path in parts}
+    done, total = 0, sum(sizes.values())
+    for path in parts:
+        target = _states_of(path)
+        if not target.is_file():
+            read = 0
+
+            def more(tokens: int, before: int = done) -> None:
+                nonlocal read
+                read += tokens
+                on_progress("reading", before + read, total, "")
+
+            save_states(target, model, load_texts(path), more)
+        done += sizes[path]
+        on_progress("reading", done, total, "")
+
+
+def _states_of(part: Path) -> Path:
+    return part.with_name(part.name.replace("texts-", "states-")).with_suffix(".npy")
+
+
+def _learning_set(parts: Sequence[Path]) -> tuple[list[Text], list[States], list[Text]]:
+    """Texts to learn from, their states, and texts kept aside with greedy answers."""
+    texts: list[Text] = []
+    states: list[States] = []
+    aside: list[Text] = []
+    for path in parts:
+        part, known = load_texts(path), load_states(_states_of(path))
+        ends = np.cumsum([text.token_ids.size for text in part])
+        for text, end in zip(part, ends.tolist(), strict=True):
+            prompt = text.token_ids[: text.answer_start].tobytes()
+            if zlib.crc32(prompt) % _KEPT_ASIDE == 0:
+                aside.append(text)
+            else:
+                texts.append(text)
+                states.append(known[end - text.token_ids.size : end])
+    aside = [text for text in aside if text.is_greedy]
+    if not texts or not aside:
+        raise DistillError("distill: too few texts to keep some aside; ask for more answer tokens")
+    return texts, states, aside
+
+
+def _answer_tokens(texts: Sequence[Text]) -> int:
+    return sum(text.token_ids.size - text.answer_start for text in texts)

@@ -1,0 +1,241 @@
+"""The verifier writes: prompts of its own where none are given, and its answers to prompts."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from adaptive_spec.controller import Controller
+from adaptive_spec.costs import ConstantCosts
+from adaptive_spec.decoding.engine import DecodingEngine
+from adaptive_spec.decoding.models import Verifier
+from adaptive_spec.decoding.requests import Finished, Request
+from adaptive_spec.decoding.runner import ModelRunner
+from adaptive_spec.decoding.sampling import SamplingParameters
+from adaptive_spec.decoding.stopping import StopRules
+from adaptive_spec.decoding.verification import GREEDY, CoupledNoise, VerificationRule
+from adaptive_spec.distillation.openings import OPENINGS, TASKS
+from adaptive_spec.distillation.texts import Text
+from adaptive_spec.errors import ConfigError
+from adaptive_spec.registry import make_policy
+
+_MARK = "\u241f"  # stands for the user's message while the chat template is taken apart
+_LEAST_PROMPT, _LEAST_ANSWER = 5, 4  # tokens; less is no text to learn from
+_PROMPT_TOP_K, _PROMPT_TOP_P = 400, 0.95
+
+
+@dataclass(frozen=True)
+class Writing:
+    """How the verifier writes.
+
+    Attributes:
+      part_size: prompts of a part, >= 1.
+      batch_size: sequences at a time, >= 1.
+      prompt_tokens: most tokens of a prompt that the verifier makes up, after its opening.
+      passage_tokens: most tokens of the passages in a task.
+      max_new_tokens: most tokens of an answer.
+      task_share: share of made-up prompts that are tasks on passages written before, 0 to 1.
+      sampled_share: share of answers that are sampled, 0 to 1; the others are greedy.
+      temperature: of sampled answers, > 0. Prompts are made up at temperature 1, top-k 400 and
+        top-p 0.95.
+      seed: of everything drawn.
+    """
+
+    part_size: int = 512
+    batch_size: int = 64
+    prompt_tokens: int = 128
+    passage_tokens: int = 400
+    max_new_tokens: int = 192
+    task_share: float = 0.25
+    sampled_share: float = 0.5
+    temperature: float = 0.7
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("part_size", "batch_size", "prompt_tokens", "passage_tokens"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} = {getattr(self, name)}; it must be at least 1")
+        if self.max_new_tokens < _LEAST_ANSWER:
+            raise ConfigError(
+                f"max_new_tokens = {self.max_new_tokens}; it must be at least {_LEAST_ANSWER}"
+            )
+        for name in ("task_share", "sampled_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} = {getattr(self, name)}; allowed are 0 to 1")
+        if not self.temperature > 0:
+            raise ConfigError(f"temperature = {self.temperature}; it must be above 0")
+
+
+def write_part(
+    verifier: Verifier,
+    settings: Writing,
+    number: int,
+    prompts: Sequence[Sequence[int]],
+    written: Sequence[Text],
+    on_tokens: Callable[[int], None] = lambda tokens: None,
+) -> list[Text]:
+    """Writes one part; the same arguments give the same texts.
+
+    Args:
+      verifier: the model that writes.
+      settings: how.
+      number: of the part, from 0.
+      prompts: prompts to answer, taken in turn from part to part; none to make them up.
+      written: texts of earlier parts, on whose answers tasks may be set.
+      on_tokens: called with the answer tokens of this part so far.
+    """
+    generator = np.random.default_rng((settings.seed, number))
+    if prompts:
+        first = number * settings.part_size
+        chosen = [list(prompts[i % len(prompts)]) for i in range(first, first + settings.part_size)]
+        # Greedy answers to a prompt are all alike: once is enough.
+        repeated = [i >= len(prompts) for i in range(first, first + settings.part_size)]
+    else:
+        chosen = _made_up(verifier, settings, written, generator)
+        repeated = [False] * len(chosen)
+    sampled = np.array(repeated) | (generator.random(len(chosen)) < settings.sampled_share)
+    texts: dict[int, Text] = {}
+    done = 0
+    for is_sampled in (False, True):
+        rows = np.flatnonzero(sampled == is_sampled).tolist()
+        seed = int(generator.integers(1 << 31))
+        rule: VerificationRule = GREEDY
+        if is_sampled:
+            rule = CoupledNoise(SamplingParameters(temperature=settings.temperature), seed)
+
+        def count(tokens: int, before: int = done) -> None:
+            on_tokens(before + tokens)
+
+        answers = _completed(
+            verifier,
+            settings.batch_size,
+            [chosen[row] for row in rows],
+            settings.max_new_tokens,
+            rule,
+            count,
+        )
+        done += sum(len(answer) for answer, _ in answers)
+        for row, (answer, _) in zip(rows, answers, strict=True):
+            if len(answer) >= _LEAST_ANSWER:
+                ids = np.array([*chosen[row], *answer], np.int64)
+                texts[row] = Text(ids, len(chosen[row]), not is_sampled)
+    return [texts[row] for row in sorted(texts)]
+
+
+def _made_up(
+    verifier: Verifier,
+    settings: Writing,
+    written: Sequence[Text],
+    generator: np.random.Generator,
+) -> list[list[int]]:
+    """Prompts that the verifier makes up, chat template included."""
+    before, after = template_around(verifier)
+    begun: list[tuple[list[int], bool]] = []
+    while len(begun) < settings.part_size:
+        if written and generator.random() < settings.task_share:
+            text, goes_on = _task(verifier, settings, written, generator)
+        else:
+            text, goes_on = _drawn(OPENINGS, generator)[0], True
+        ids = verifier.tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
+        begun.append((before + list(ids), goes_on))
+    to_go_on = [ids for ids, goes_on in begun if goes_on]
+    sampling = SamplingParameters(top_k=_PROMPT_TOP_K, top_p=_PROMPT_TOP_P)
+    rule = CoupledNoise(sampling, int(generator.integers(1 << 31)))
+    limit = settings.prompt_tokens
+    rest = iter(_completed(verifier, settings.batch_size, to_go_on, limit, rule))
+    prompts = []
+    for ids, goes_on in begun:
+        if not goes_on:
+            prompts.append(ids + after)
+            continue
+        more, ended = next(rest)
+        if ended and len(more) > _LEAST_PROMPT:  # its last token ends the user's turn
+            prompts.append(ids + more[:-1] + after)
+    return prompts
+
+
+def _task(
+    verifier: Verifier,
+    settings: Writing,
+    written: Sequence[Text],
+    generator: np.random.Generator,
+) -> tuple[str, bool]:
+    """A task on passages out of earlier answers."""
+    template, goes_on, _ = _drawn(TASKS, generator)
+    room = settings.passage_tokens
+    passages = []
+    for _ in range(1 + template.count("{other}")):
+        ids: list[int] = []
+        while len(ids) < room // 2:
+            text = written[int(generator.integers(len(written)))]
+            ids.extend(text.token_ids[text.answer_start :].tolist())
+            if generator.random() < 0.6:
+                break
+        passages.append(verifier.decode(ids[:room]).strip())
+    return template.format(passage=passages[0], other=passages[-1]), goes_on
+
+
+def _drawn(choices: Sequence[Any], generator: np.random.Generator) -> Any:
+    """One of the choices by the weights that they end with."""
+    weights = np.array([choice[-1] for choice in choices], np.float64)
+    return choices[int(generator.choice(len(choices), p=weights / weights.sum()))]
+
+
+def template_around(verifier: Verifier) -> tuple[list[int], list[int]]:
+    """Tokens of the chat template before and after the user's message.
+
+    Raises:
+      ConfigError: there is no template that keeps a message as it is.
+    """
+    text = (
+        verifier.tokenizer.apply_chat_template(
+            [{"role": "user", "content": _MARK}], add_generation_prompt=True, tokenize=False
+        )
+        if verifier.tokenizer.chat_template
+        else ""
+    )
+    before, mark, after = text.partition(_MARK)
+    if not mark:
+        raise ConfigError(
+            f"{verifier.name}: without a chat template it cannot make up prompts; give --prompts"
+        )
+    encode = verifier.tokenizer
+    ids: tuple[list[int], list[int]] = (
+        list(encode(before, add_special_tokens=False)["input_ids"]),
+        list(encode(after, add_special_tokens=False)["input_ids"]),
+    )
+    return ids
+
+
+def _completed(
+    verifier: Verifier,
+    batch_size: int,
+    prompts: Sequence[list[int]],
+    max_new_tokens: int,
+    rule: VerificationRule,
+    on_tokens: Callable[[int], None] = lambda tokens: None,
+) -> list[tuple[list[int], bool]]:
+    """For each prompt what the verifier writes, and whether it ended by itself."""
+    slots = min(batch_size, len(prompts))
+    if slots == 0:
+        return []
+    longest = max(map(len, prompts)) + max_new_tokens
+    engine = DecodingEngine(
+        ModelRunner(verifier.model, slots=slots, capacity_tokens=longest),
+        None,
+        Controller(make_policy("fixed:tau=0"), costs=ConstantCosts()),
+        StopRules(verifier.eos_token_ids),
+        rule=rule,
+        batch_size=slots,
+    )
+    requests = [Request(str(i), ids, max_new_tokens) for i, ids in enumerate(prompts)]
+    done: dict[str, tuple[list[int], bool]] = {}
+    tokens = 0
+    for event in engine.run(requests):
+        if isinstance(event, Finished):
+            found = event.completion
+            done[found.id] = list(found.token_ids), found.finish_reason == "eos"
+            tokens += len(found.token_ids)
+            on_tokens(tokens)
+    return [done[request.id] for request in requests]
