@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -127,3 +128,11 @@ class EngineMachine(RuleBasedStateMachine):
 
 EngineMachine.TestCase.settings = settings(max_examples=10, stateful_step_count=14, deadline=None)
 TestEngine = EngineMachine.TestCase
+
+
+class LongMachine(EngineMachine):
+    """The same for longer."""
+
+
+LongMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestEngineForLong = pytest.mark.slow(LongMachine.TestCase)

@@ -8,18 +8,22 @@ import pytest
 
 from adaptive_spec import (
     AdaptiveSpecError,
+    ConstantCosts,
     ContextLengthError,
+    Controller,
     NumericsError,
     PromptError,
 )
 from adaptive_spec.decoding import (
     Completion,
+    ComposedDrafter,
     DecodingEngine,
     Drafter,
     DraftModelDrafter,
     Failed,
     Finished,
     ModelRunner,
+    PromptLookupDrafter,
     Request,
     TokensEmitted,
 )
@@ -328,3 +332,21 @@ def test_draft_models_survive_a_pass_that_failed_in_their_middle() -> None:
 
     Passes(run.drafter.runner, every_fifth)
     assert_others_are_plain(run.outcomes(GOOD), {})
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_composed_drafters_fail_and_recover_as_others_do(batch_size: int) -> None:
+    runner = ModelRunner(DRAFT, slots=batch_size)
+    parts = [PromptLookupDrafter(max_ngram=3), DraftModelDrafter(runner, "draft")]
+    drafter = ComposedDrafter(parts)
+    run = DecodingEngine(
+        ModelRunner(MODEL, slots=batch_size),
+        drafter,
+        Controller(Scripted(3), costs=ConstantCosts(), max_draft_tokens=8, drafters=drafter.names),
+        batch_size=batch_size,
+    )
+    Passes(runner, lambda rows, widths: len(rows) > 2)
+    outcomes = run.outcomes([*GOOD[:2], Request("nan", [5, POISON], 9), *GOOD[2:]])
+    assert_others_are_plain(outcomes, {"nan": NumericsError})
+    assert_nothing_is_left(run)
+    assert runner.cache.lengths == [0] * batch_size
