@@ -127,6 +127,6 @@ def test_temperature_zero_is_greedy() -> None:
     rule = RejectionSampling(SamplingParameters(temperature=0.0))
     logits = torch.tensor([[[0.0, 2.0, 1.0], [3.0, 2.0, 1.0]]] * 2)
     q = one_step(Distribution(torch.zeros(2, 1), torch.tensor([[1], [2]])), 2)
-    verdict = rule.verify(logits, Block([[0], [0]], [[1], [2]], np.zeros(2, np.uint64), (q,)))
+    verdict = rule.verify(logits, Block([[0], [0]], [[1], [2]], np.zeros(2, np.uint64), q))
     assert verdict.token_ids == [[1, 0], [1]]
     assert verdict.num_accepted_tokens.tolist() == [1, 0]
