@@ -49,7 +49,7 @@ def demo(
             callback=options.folder_to_write,
         ),
     ] = Path("demo-results"),
-    drafter: Annotated[str, typer.Option(help="What drafts; as for `generate`.")] = "lookup",
+    drafter: options.DrafterOption = options.AUTO,
     max_new_tokens: Annotated[int, typer.Option(min=8, help="Most tokens of an answer.")] = 48,
     limit: Annotated[int | None, typer.Option(min=2, help="Take the first prompts only.")] = None,
     seed: options.SeedOption = 0,

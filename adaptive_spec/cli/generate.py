@@ -31,7 +31,7 @@ def generate(
     category: options.CategoryOption = None,
     policy: options.PolicyOption = "ewma",
     verifier: options.VerifierOption = "builtin",
-    drafter: options.DrafterOption = "lookup",
+    drafter: options.DrafterOption = options.AUTO,
     max_new_tokens: options.MaxNewTokensOption = 128,
     stop: Annotated[
         list[str] | None,

@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from adaptive_spec._optional import require
 from adaptive_spec.budget import PassBudget
+from adaptive_spec.cli.options import AUTO
 from adaptive_spec.cli.output import note, notes
 from adaptive_spec.controller import Controller
 from adaptive_spec.costs import ConstantCosts, CostModel
@@ -85,13 +86,16 @@ class Pair:
     ) -> "Pair":
         """Loads both models; the built-in one is converted at its first use.
 
-        Arguments are those of ``load_verifier`` and ``load_drafter``.
+        Arguments are those of ``load_verifier`` and ``load_drafter``; "auto" is the best drafter
+        that comes with the package.
         """
         quiet_libraries()
         from adaptive_spec.decoding.builtin import BUILTIN, builtin_model_dir
         from adaptive_spec.decoding.models import load_drafter, load_verifier, parse_drafter
         from adaptive_spec.decoding.pretrained import parse_target
 
+        if drafter == AUTO:
+            drafter = "lookup+builtin" if verifier == BUILTIN else "lookup"
         # Refuse what is misspelt before loading, or even converting, anything.
         parse_drafter(drafter)
         parse_target(dtype, device)

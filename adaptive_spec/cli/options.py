@@ -10,6 +10,9 @@ from adaptive_spec.budget import PassBudget
 from adaptive_spec.cli.output import STDOUT
 from adaptive_spec.errors import ConfigError
 
+AUTO = "auto"
+"""The drafter where none is named."""
+
 MODELS, REQUESTS, CONTROL, OUTPUT = "Models", "Requests", "Control", "Output"
 SAMPLING = "Sampling"
 
@@ -24,10 +27,10 @@ DrafterOption = Annotated[
     str,
     typer.Option(
         help="What drafts: 'lookup[:max_ngram=7,min_ngram=1]', 'early-exit[:layers=10]', 'builtin' "
-        "(a draft model for the built-in verifier), 'none', or the folder of a distilled draft, "
-        "or the folder or hub id of a smaller model with the same vocabulary; "
-        "'synthetic:hazard=0.3' for prescribed rejections; or several, as in 'lookup+early-exit': "
-        "the first that proposes something.",
+        "(the built-in verifier's draft model), the folder of a distilled draft, the folder or "
+        "hub id of a smaller model with the same vocabulary, 'synthetic:hazard=0.3' for prescribed "
+        "rejections, 'none', or several, as in 'lookup+builtin': the first that proposes "
+        "something. 'auto' is that one for the built-in verifier, else 'lookup'.",
         rich_help_panel=MODELS,
     ),
 ]

@@ -28,7 +28,7 @@ def profile(
         ),
     ],
     verifier: options.VerifierOption = "builtin",
-    drafter: options.DrafterOption = "lookup",
+    drafter: options.DrafterOption = options.AUTO,
     batch_sizes: Annotated[str, typer.Option(help="Sequences per pass.", metavar="N,N...")] = "1,4",
     contexts: Annotated[
         str, typer.Option(help="Tokens before the block.", metavar="N,N...")

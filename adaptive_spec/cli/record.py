@@ -37,7 +37,7 @@ def record(
     limit: options.LimitOption = None,
     category: options.CategoryOption = None,
     verifier: options.VerifierOption = "builtin",
-    drafter: options.DrafterOption = "lookup",
+    drafter: options.DrafterOption = options.AUTO,
     max_new_tokens: options.MaxNewTokensOption = 128,
     batch_size: Annotated[
         int,

@@ -32,7 +32,7 @@ def verify(
     category: options.CategoryOption = None,
     policy: options.PoliciesOption = None,
     verifier: options.VerifierOption = "builtin",
-    drafter: options.DrafterOption = "lookup",
+    drafter: options.DrafterOption = options.AUTO,
     max_new_tokens: options.MaxNewTokensOption = 64,
     batch_size: Annotated[
         int,
