@@ -51,13 +51,19 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "adaptive_spec.simulations",
     ),
     "adaptive_spec.decoding": (*RECORDS, *ENGINE, "adaptive_spec.decoding"),
+    "adaptive_spec.distillation": (
+        *RECORDS,
+        *ENGINE,
+        "adaptive_spec.decoding",
+        "adaptive_spec.distillation",
+    ),
     "adaptive_spec.testing": (*RECORDS, *ENGINE, "adaptive_spec.testing"),
     "adaptive_spec.cli": ("adaptive_spec",),  # all; and nobody else names cli
 }
 
 # Optional library: the parts that may import it. All others need numpy and scipy only.
 ONLY_IN: dict[str, tuple[str, ...]] = {
-    "torch": ("adaptive_spec.decoding", "adaptive_spec.cli"),
+    "torch": ("adaptive_spec.decoding", "adaptive_spec.distillation", "adaptive_spec.cli"),
     "transformers": ("adaptive_spec.decoding", "adaptive_spec.cli"),
     "safetensors": ("adaptive_spec.decoding",),
     "tokenizers": ("adaptive_spec.decoding",),

@@ -1,0 +1,67 @@
+"""``adaptive-spec distill``."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.running import refuse, succeed
+from tests.tiny_pair import TinyPair, write_prompts
+
+SMALL = (
+    "--answer-tokens", "1000", "--max-new-tokens", "16", "--layers", "0,-1", "--head-tokens", "150",
+    "--epochs", "1", "--dtype", "float32", "--writing-batch", "32",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def draft(pair: TinyPair, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("distilled") / "draft"
+    asked = [{"id": str(i), "prompt": f"What is {i} and {i * i}?"} for i in range(200)]
+    prompts = write_prompts(folder.parent / "prompts.jsonl", asked)
+    result = succeed(
+        "distill", "-o", folder, "--verifier", pair.verifier, "--prompts", prompts, *SMALL,
+        "--json", folder / "r.json",
+    )  # fmt: skip
+    assert "Agreement with the verifier" in result.out
+    return folder
+
+
+def test_a_draft_comes_out(draft: Path) -> None:
+    assert {path.name for path in draft.iterdir()} == {
+        "README.md", "draft.json", "draft.safetensors", "r.json", "work",
+    }  # fmt: skip
+    found = json.loads((draft / "r.json").read_text())
+    assert 0 <= found["top1"] <= 1
+    assert len(found["by_depth"]) == 4
+
+
+def test_it_drafts_alone_and_in_a_composition(draft: Path, pair: TinyPair) -> None:
+    for drafter in (str(draft), f"lookup+{draft}"):
+        result = succeed(
+            "verify", "--verifier", pair.verifier, "--drafter", drafter, "--prompts", pair.prompts,
+            "--max-new-tokens", "12",
+        )  # fmt: skip
+        assert result.code == 0
+
+
+def test_other_verifiers_refuse_it(draft: Path, pair: TinyPair) -> None:
+    message = refuse("generate", "hello", "--verifier", pair.stranger, "--drafter", draft, code=1)
+    assert "made for another verifier" in message
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--layers", "0,x"), "give whole numbers"),
+        (("--layers", "0,9"), "the verifier has 2"),
+        (("--learning-rate", "0"), "above 0"),
+    ],
+)
+def test_bad_options_are_refused(
+    options: tuple[str, str], words: str, pair: TinyPair, tmp_path: Path
+) -> None:
+    message = refuse(
+        "distill", "-o", tmp_path / "draft", "--verifier", pair.verifier, *SMALL, *options
+    )
+    assert words in message
