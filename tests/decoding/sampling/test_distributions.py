@@ -48,7 +48,7 @@ def test_scores_that_are_no_numbers_give_no_token() -> None:
 
 def test_steps_of_a_draft_whose_rows_drop_out() -> None:
     def step(*values: float) -> Distribution:
-        scores = torch.tensor(values)[:, None].expand(-1, 2)
+        scores = torch.tensor(values, dtype=torch.float32)[:, None].expand(-1, 2)
         return Distribution(scores, (scores * 10).long())
 
     rows = [np.array([1, 4, 6]), np.array([1, 6]), np.array([6])]
