@@ -37,10 +37,7 @@ def generate(
         list[str] | None,
         typer.Option(help="End an answer with this text; repeatable.", rich_help_panel="Requests"),
     ] = None,
-    batch_size: Annotated[
-        int,
-        typer.Option(min=1, help="Sequences decoded at a time.", rich_help_panel="Requests"),
-    ] = 1,
+    batch_size: options.BatchSizeOption = 1,
     chat_template: options.ChatTemplateOption = True,
     costs: options.CostsOption = None,
     max_draft_tokens: options.MaxDraftTokensOption = 10,

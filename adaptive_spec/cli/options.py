@@ -65,6 +65,10 @@ CategoryOption = Annotated[
 MaxNewTokensOption = Annotated[
     int, typer.Option(min=1, help="Most tokens of an answer.", rich_help_panel=REQUESTS)
 ]
+BatchSizeOption = Annotated[
+    int,
+    typer.Option(min=1, help="Sequences decoded at a time.", rich_help_panel=REQUESTS),
+]
 ChatTemplateOption = Annotated[
     bool,
     typer.Option(

@@ -39,10 +39,7 @@ def record(
     verifier: options.VerifierOption = "builtin",
     drafter: options.DrafterOption = options.AUTO,
     max_new_tokens: options.MaxNewTokensOption = 128,
-    batch_size: Annotated[
-        int,
-        typer.Option(min=1, help="Sequences decoded at a time.", rich_help_panel="Requests"),
-    ] = 4,
+    batch_size: options.BatchSizeOption = 4,
     chat_template: options.ChatTemplateOption = True,
     signals: Annotated[
         bool,

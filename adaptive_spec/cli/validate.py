@@ -1,7 +1,7 @@
 """``adaptive-spec validate``: is what the simulator says what the live engine does?"""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 from rich.table import Table
@@ -72,10 +72,7 @@ def validate(
     verifier: options.VerifierOption = "builtin",
     drafter: options.DrafterOption = options.AUTO,
     max_new_tokens: options.MaxNewTokensOption = 64,
-    batch_size: Annotated[
-        int,
-        typer.Option(min=1, help="Sequences decoded at a time.", rich_help_panel="Requests"),
-    ] = 1,
+    batch_size: options.BatchSizeOption = 1,
     chat_template: options.ChatTemplateOption = True,
     costs: options.CostsOption = None,
     max_draft_tokens: options.MaxDraftTokensOption = 10,

@@ -34,10 +34,7 @@ def verify(
     verifier: options.VerifierOption = "builtin",
     drafter: options.DrafterOption = options.AUTO,
     max_new_tokens: options.MaxNewTokensOption = 64,
-    batch_size: Annotated[
-        int,
-        typer.Option(min=1, help="Sequences decoded at a time.", rich_help_panel="Requests"),
-    ] = 1,
+    batch_size: options.BatchSizeOption = 1,
     chat_template: options.ChatTemplateOption = True,
     max_draft_tokens: options.MaxDraftTokensOption = 10,
     rule: options.RuleOption = None,

@@ -238,6 +238,8 @@ def parse_drafter(spec: str) -> ComposedSpec | DrafterSpec | None:
     parts = spec.split(SEPARATOR)
     if len(parts) == 1 or Path(spec).is_dir():
         return _parse_one(spec)
+    if "none" in map(str.strip, parts):
+        raise DrafterSpecError(f"drafter {spec!r}: 'none' stands alone; leave it out")
     components = tuple(_parse_one(part.strip()) for part in parts)
     if len(set(components)) < len(components) or len(components) > MAX_DRAFTERS:
         raise DrafterSpecError(

@@ -74,10 +74,15 @@ class Recorder:
           vocab_size: of the verifier; needed for rules with a repetition penalty or processors.
 
         Raises:
-          ConfigError: a drafter of a kind that cannot be recorded, or a rule whose outputs depend
-            on tau.
+          ConfigError: a drafter of a kind that cannot be recorded, a rule whose outputs depend on
+            tau, or one that reads the text without a ``vocab_size``.
         """
         require_tau_invariant(rule)
+        if rule.sampling.reads_text and not vocab_size:
+            raise ConfigError(
+                f"record: the rule {rule.spec!r} changes logits by the text; give the verifier's "
+                "vocab_size"
+            )
         self._composed = isinstance(drafter, ComposedDrafter)
         self._drafters = drafter.components
         for one in self._drafters:
@@ -98,8 +103,15 @@ class Recorder:
         """The trace of a finished request, decoded by any policy.
 
         Raises:
+          ConfigError: the output was cut short by a budget or cancelled: a replay would take its
+            end for the verifier's own.
           NumericsError: the drafter's logits are not finite.
         """
+        if completion.finish_reason in ("budget", "cancelled"):
+            raise ConfigError(
+                f"record: request {request.id!r} ended early ({completion.finish_reason}); record "
+                "completions that ended by themselves"
+            )
         prompt, output = list(request.prompt_ids), list(completion.token_ids)
         limit = min(request.max_new_tokens, self._context_limit - len(prompt))
         seed = request.noise_seed(self._rule.seed)

@@ -14,7 +14,7 @@ Columns of format ``adaptive-spec.trace``, version 2 (``n`` = output tokens of t
   positions. Not-a-number is null.
 - for each drafter of a composition, ``drafter_0_`` and on before the name: ``draftable_tokens``,
   ``proposes``, ``agreement``, ``run_lengths`` and signals of its own. Those without a prefix are
-  then of the default order. Version 1 had no compositions.
+  then of the default order. Version 1 had no compositions, and its texts were greedy.
 
 What all sequences share (``TraceInfo``) lies in the file's metadata, see ``_columns``.
 """
@@ -163,7 +163,10 @@ def _info(header: dict[str, Any]) -> TraceInfo:
     data = header.get("info")
     if not isinstance(data, dict):
         raise TraceError("info: is missing from the metadata")
-    components = data.get("components", [])  # version 1 had none
+    if header["version"] == 1:  # knew one drafter, and one rule
+        rule = "greedy" if data.get("source") == "recorded" else "unknown"
+        data = {"rule": rule, "components": []} | data
+    components = data.get("components", [])
     if not isinstance(components, list) or not all(isinstance(c, dict) for c in components):
         raise TraceError(f"info: components = {components!r}; it must be a list of objects")
     parts = tuple(Component(**_fields(Component, c)) for c in components)

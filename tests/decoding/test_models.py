@@ -164,6 +164,11 @@ def test_wrong_drafter_specs(spec: str) -> None:
         parse_drafter(spec)
 
 
+def test_none_is_not_composed() -> None:
+    with pytest.raises(DrafterSpecError, match="'none' stands alone"):
+        parse_drafter("lookup+none")
+
+
 def test_drafters(pair: TinyPair, verifier: Verifier) -> None:
     assert load_drafter("none", verifier)(1) is None
     lookup = load_drafter("lookup:max_ngram=3", verifier)(2)

@@ -7,9 +7,10 @@ import torch
 
 from adaptive_spec import ConfigError, NumericsError
 from adaptive_spec.decoding import Drafter, DraftModelDrafter, ModelRunner, PromptLookupDrafter
-from adaptive_spec.decoding.drafters import early_exit_drafter
+from adaptive_spec.decoding.drafters import KnownOutputs, early_exit_drafter
 from adaptive_spec.decoding.recorder import Recorder
-from adaptive_spec.decoding.requests import Completion, Request
+from adaptive_spec.decoding.requests import Completion, FinishReason, Request
+from adaptive_spec.decoding.sampling import SamplingParameters
 from adaptive_spec.decoding.verification import make_rule
 from adaptive_spec.simulations.signals import SignalSource
 from adaptive_spec.traces import SequenceTrace, TraceInfo, TraceSet
@@ -153,11 +154,27 @@ def test_unknown_drafters_are_refused() -> None:
         pass
 
     Recorder(Other(), 256)  # a kind of a known one
-    with pytest.raises(ConfigError, match="drafters of type object are not known"):
-        Recorder(object(), 256)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="drafters of type KnownOutputs are not known"):
+        Recorder(KnownOutputs({}), 256)
 
 
 @pytest.mark.parametrize("rule", ["rejection", "typical"])
 def test_rules_whose_outputs_depend_on_tau_are_refused(rule: str) -> None:
     with pytest.raises(ConfigError, match=f"{rule}.*use the rule 'coupled'"):
         Recorder(PromptLookupDrafter(), 32, rule=make_rule(rule))
+
+
+def test_rules_that_read_the_text_need_the_vocabulary() -> None:
+    rule = make_rule("coupled", SamplingParameters(repetition_penalty=1.1))
+    with pytest.raises(ConfigError, match="vocab_size"):
+        Recorder(PromptLookupDrafter(), 256, rule=rule)
+
+
+@pytest.mark.parametrize("reason", ["budget", "cancelled"])
+def test_outputs_that_were_cut_short_are_refused(
+    decoded: list[tuple[Request, Completion]], reason: FinishReason
+) -> None:
+    request, completion = decoded[0]
+    cut = dataclasses.replace(completion, finish_reason=reason)
+    with pytest.raises(ConfigError, match=rf"ended early \({reason}\)"):
+        Recorder(PromptLookupDrafter(), 256).record(request, cut)

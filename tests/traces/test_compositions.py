@@ -125,15 +125,6 @@ def rewrite(path: Path, header: dict[str, Any], drop: str | None = None) -> None
     )
 
 
-def test_traces_of_version_1_are_read(tmp_path: Path) -> None:
-    traces = example_trace()
-    write_trace(traces, tmp_path / "t.parquet")
-    info = dataclasses.asdict(traces.info)
-    del info["components"]
-    rewrite(tmp_path / "t.parquet", {"version": 1, "info": info})
-    assert same_trace(traces, read_trace(tmp_path / "t.parquet"))
-
-
 @pytest.mark.parametrize(
     ("components", "words"),
     [

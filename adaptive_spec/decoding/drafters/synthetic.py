@@ -24,7 +24,8 @@ from adaptive_spec.traces.synthetic import Hazards, sequence_number
 class SyntheticDrafter(Drafter):
     """Drafts what an oracle says, but for tokens that are made wrong.
 
-    Sequences are told apart by their prompts: the same prompt meets the same rejections.
+    Sequences are told apart by their prompts: the same prompt meets the same rejections. Hazards
+    hold where the output does not depend on tau; other rules refuse some of what is right, too.
     """
 
     signals = ()
@@ -64,7 +65,7 @@ class SyntheticDrafter(Drafter):
         want_signals: bool = False,
         chooser: Chooser | None = None,
     ) -> Draft:
-        told = self.oracle.propose(rows, texts, tau).token_ids
+        told = self.oracle.propose(rows, texts, tau, chooser=chooser).token_ids
         drafted = [
             self._spoilt(row, len(text), tokens)
             for row, text, tokens in zip(rows, texts, told, strict=True)
