@@ -119,6 +119,19 @@ class ModelRunner:
         return self._logits(rows, to_device(_padded(token_ids), self.device), widths, wanted)
 
     @torch.inference_mode()
+    def extend(
+        self, rows: Sequence[int], token_ids: torch.Tensor, widths: Sequence[int]
+    ) -> torch.Tensor:
+        """Appends tokens that are on the device already; as ``append``.
+
+        Args:
+          rows: ``[b]`` distinct, ascending.
+          token_ids: ``[b, width]``, padded on the right with any token.
+          widths: ``[b]`` tokens that each row owns, >= 1, the largest of them ``width``.
+        """
+        return self._logits(rows, token_ids, list(widths), None)
+
+    @torch.inference_mode()
     def step(self, rows: Sequence[int], token_ids: torch.Tensor) -> torch.Tensor:
         """Appends one token per row, ``[b]`` on the device; returns logits ``[b, 1, V]``."""
         return self._logits(rows, token_ids[:, None], [1] * len(rows), None)
