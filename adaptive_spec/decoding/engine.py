@@ -29,6 +29,7 @@ from adaptive_spec.decoding.requests import (
 from adaptive_spec.decoding.runner import ModelRunner
 from adaptive_spec.decoding.slots import Slots
 from adaptive_spec.decoding.stopping import StopRules, StopWatch
+from adaptive_spec.decoding.stopwatch import Stopwatch
 from adaptive_spec.decoding.transfer import to_device
 from adaptive_spec.decoding.verification import (
     GREEDY,
@@ -260,17 +261,16 @@ class DecodingEngine:
         sequences = [self._running[row] for row in rows.tolist()]
         plan = self.controller.decide(rows, self._available(rows, sequences))
         try:
-            began = time.perf_counter()
+            watch = Stopwatch(self.verifier.device)
             draft = self._draft(plan, sequences)
-            drafted = time.perf_counter()
+            watch.lap()
             verdict = self._verify(plan, sequences, draft)
-            verified = time.perf_counter()
+            draft_ms, verify_ms = watch.stop()
         except Exception as error:
             if not isinstance(error, NumericsError) and not is_out_of_memory(error):
                 raise
             return self._call_off(plan, error)
-        draft_ms = (drafted - began) * 1e3 if plan.tau.any() else 0.0
-        times_ms = draft_ms, (verified - drafted) * 1e3
+        times_ms = draft_ms if plan.tau.any() else 0.0, verify_ms
         emissions = [
             sequence.emit(tokens)
             for sequence, tokens in zip(sequences, verdict.token_ids, strict=True)

@@ -93,8 +93,8 @@ class Contexts:
     ) -> "Contexts":
         """The places that one pass over blocks shows: after each text and 0 ... width - 1 tokens.
 
-        ``drafted`` is ``[B, width - 1]``, with tokens 0 beyond a row's draft. Place ``i * width + j``
-        comes after ``j`` tokens of row i; where j is more than the row's draft, it is meaningless.
+        ``drafted`` is ``[B, width - 1]``, tokens 0 beyond a row's draft. Place ``i * width + j``
+        comes after ``j`` of row i's; where j is more than its draft, it is meaningless.
         """
         batch, width = drafted.shape[0], drafted.shape[1] + 1
         return Contexts(

@@ -68,7 +68,9 @@ def sampled_blocks(
         drafted = torch.cat([drafted, token[:, None]], dim=1)
     drawn_from = () if certain else choices.drawn_from()
     logits = torch.stack([p.after(drafted[:, :k]) for k in range(DEPTH + 1)], dim=1)
-    verdict = rule.verify(logits, Block(texts, Draft(drafted.tolist(), drawn_from=drawn_from), seeds))
+    verdict = rule.verify(
+        logits, Block(texts, Draft(drafted.tolist(), drawn_from=drawn_from), seeds)
+    )
     generator = torch.Generator().manual_seed(1)
     blocks = []
     for tokens in verdict.token_ids:

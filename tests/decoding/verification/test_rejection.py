@@ -128,6 +128,8 @@ def test_temperature_zero_is_greedy() -> None:
     rule = RejectionSampling(SamplingParameters(temperature=0.0))
     logits = torch.tensor([[[0.0, 2.0, 1.0], [3.0, 2.0, 1.0]]] * 2)
     q = one_step(Distribution(torch.zeros(2, 1), torch.tensor([[1], [2]])), 2)
-    verdict = rule.verify(logits, Block([[0], [0]], Draft([[1], [2]], drawn_from=(q,)), np.zeros(2, np.uint64)))
+    verdict = rule.verify(
+        logits, Block([[0], [0]], Draft([[1], [2]], drawn_from=(q,)), np.zeros(2, np.uint64))
+    )
     assert verdict.token_ids == [[1, 0], [1]]
     assert verdict.num_accepted_tokens.tolist() == [1, 0]
