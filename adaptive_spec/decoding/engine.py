@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from adaptive_spec._arrays import BoolArray, IntArray
 from adaptive_spec.controller import Controller, Plan
-from adaptive_spec.decoding.drafters.base import Draft, Drafter, empty_signals
+from adaptive_spec.decoding.draft import Draft
+from adaptive_spec.decoding.drafters.base import Drafter, empty_signals
 from adaptive_spec.decoding.intake import Intake
 from adaptive_spec.decoding.requests import (
     Completion,
@@ -27,6 +29,8 @@ from adaptive_spec.decoding.requests import (
 from adaptive_spec.decoding.runner import ModelRunner
 from adaptive_spec.decoding.slots import Slots
 from adaptive_spec.decoding.stopping import StopRules, StopWatch
+from adaptive_spec.decoding.stopwatch import Stopwatch
+from adaptive_spec.decoding.transfer import to_device
 from adaptive_spec.decoding.verification import (
     GREEDY,
     Block,
@@ -257,17 +261,16 @@ class DecodingEngine:
         sequences = [self._running[row] for row in rows.tolist()]
         plan = self.controller.decide(rows, self._available(rows, sequences))
         try:
-            began = time.perf_counter()
+            watch = Stopwatch(self.verifier.device)
             draft = self._draft(plan, sequences)
-            drafted = time.perf_counter()
+            watch.lap()
             verdict = self._verify(plan, sequences, draft)
-            verified = time.perf_counter()
+            draft_ms, verify_ms = watch.stop()
         except Exception as error:
             if not isinstance(error, NumericsError) and not is_out_of_memory(error):
                 raise
             return self._call_off(plan, error)
-        draft_ms = (drafted - began) * 1e3 if plan.tau.any() else 0.0
-        times_ms = draft_ms, (verified - drafted) * 1e3
+        times_ms = draft_ms if plan.tau.any() else 0.0, verify_ms
         emissions = [
             sequence.emit(tokens)
             for sequence, tokens in zip(sequences, verdict.token_ids, strict=True)
@@ -339,14 +342,12 @@ class DecodingEngine:
 
     def _verify(self, plan: Plan, sequences: list[_Sequence], draft: Draft) -> Verdict:
         """One pass over each row's last verified token and its draft."""
-        blocks = [
-            [sequence.text[-1], *tokens]
-            for sequence, tokens in zip(sequences, draft.token_ids, strict=True)
-        ]
-        logits = self.verifier.append(plan.rows.tolist(), blocks)
+        device = self.verifier.device
+        last = to_device([[sequence.text[-1]] for sequence in sequences], device)
+        ids = torch.cat([last, draft.on_device(device)], dim=1)
+        logits = self.verifier.extend(plan.rows.tolist(), ids, (draft.num_tokens + 1).tolist())
         texts = [sequence.text for sequence in sequences]
-        block = Block(texts, draft.token_ids, _seeds(sequences), draft.drawn_from)
-        return self.rule.verify(logits, block)
+        return self.rule.verify(logits, Block(texts, draft, _seeds(sequences)))
 
     def _observe(
         self,

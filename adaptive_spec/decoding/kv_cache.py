@@ -25,9 +25,11 @@ class _Span:
 
     Attributes:
       slots: rows of the cache; ``capacity``: positions of each.
-      rows: ``[b]`` rows in the pass; ``starts``: ``[b]`` their lengths before it.
+      rows: ``[b]`` rows in the pass; ``starts``: ``[b]`` their lengths before it; ``widths``:
+        ``[b]`` tokens that each appends.
       width: positions written per row, padding included; ``reach``: positions that the pass may
         look at.
+      generation: counts changes of ``capacity``, after each of which memory may be another.
       is_contiguous: whether the rows are neighbours, so that a view shows them.
       is_aligned: whether they also start alike, so that a slice takes all that is new: several
         times faster than writing by indices.
@@ -35,8 +37,10 @@ class _Span:
 
     slots: int
     capacity: int
+    generation: int = 0
     rows: list[int] = dataclasses.field(default_factory=list)
     starts: list[int] = dataclasses.field(default_factory=list)
+    widths: list[int] = dataclasses.field(default_factory=list)
     width: int = 0
     reach: int = 0
     is_contiguous: bool = False
@@ -45,13 +49,27 @@ class _Span:
         default_factory=dict, repr=False
     )
 
-    def begin(self, rows: Sequence[int], starts: list[int], width: int) -> None:
+    def resize(self, capacity: int) -> None:
+        """Sets the capacity; layers follow in the next pass."""
+        if capacity != self.capacity:
+            self.capacity = capacity
+            self.generation += 1
+
+    def begin(self, rows: Sequence[int], starts: list[int], widths: Sequence[int]) -> None:
         """Turns to the next pass."""
-        self.rows, self.starts, self.width = list(rows), starts, width
-        self.reach = max(starts) + width
+        self.rows, self.starts, self.widths = list(rows), starts, list(widths)
+        self.width = max(widths)
+        self.reach = max(starts) + self.width
         self.is_contiguous = self.rows[-1] - self.rows[0] == len(self.rows) - 1
         self.is_aligned = self.is_contiguous and min(starts) == max(starts)
         self._index.clear()
+
+    def spread(self, reach: int, index: tuple[torch.Tensor, torch.Tensor]) -> None:
+        """Widens the pass to all rows, with indices that live elsewhere."""
+        rows, positions = index
+        self.rows, self.width, self.reach = list(range(self.slots)), positions.shape[1], reach
+        self.is_contiguous, self.is_aligned = True, False
+        self._index = {positions.device: (rows, positions)}
 
     def index(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         """Rows ``[b]`` and positions ``[b, width]`` on a device; the first layer there pays."""
@@ -150,6 +168,11 @@ class KVCache(Cache):
         """Positions per row allocated so far."""
         return self._span.capacity
 
+    @property
+    def generation(self) -> int:
+        """As long as it stays the same, keys and values stay where they are in memory."""
+        return self._span.generation
+
     @contextlib.contextmanager
     def writing(self, rows: Sequence[int], widths: Sequence[int]) -> Iterator[list[int]]:
         """Prepares one pass; the rows' lengths grow only if the block ends without an error.
@@ -165,18 +188,36 @@ class KVCache(Cache):
         assert min(widths) > 0
         assert all(a < b for a, b in itertools.pairwise(rows)), "rows must ascend"
         span = self._span
-        span.begin(rows, [self.lengths[row] for row in rows], max(widths))
+        span.begin(rows, [self.lengths[row] for row in rows], widths)
         capacity = span.capacity
         if span.reach > capacity:
-            span.capacity = max(2 * capacity, _rounded(span.reach))
+            span.resize(max(2 * capacity, _rounded(span.reach)))
         try:
             yield span.starts
         except BaseException:
             # Where memory for more ran out, the next pass must not ask all layers for it again.
-            span.capacity = capacity
+            span.resize(capacity)
             raise
         for row, width in zip(rows, widths, strict=True):
             self.lengths[row] += width
+
+    def spread(
+        self, reach: int, index: tuple[torch.Tensor, torch.Tensor]
+    ) -> tuple[list[int], list[int]]:
+        """Widens the pass that is being written to all rows; returns its own rows and widths.
+
+        Rows that are not in the pass must be written beyond their lengths, where leftovers lie.
+
+        Args:
+          reach: entries of each row that the pass may look at, more than any position written.
+          index: rows ``[slots]``, in order, and positions to write ``[slots, width]``.
+        """
+        span = self._span
+        own = span.rows, span.widths
+        if reach > span.capacity:
+            span.resize(max(2 * span.capacity, _rounded(reach)))
+        span.spread(reach, index)
+        return own
 
     def truncate(self, rows: Sequence[int], lengths: Sequence[int]) -> None:
         """Rolls rows back to these lengths: the only rollback there is, and nothing is copied."""
@@ -200,7 +241,8 @@ class KVCache(Cache):
             if layer.is_initialized:
                 for buffer in (layer.keys, layer.values):
                     assert buffer is not None
-                    buffer[list(rows), :, :length] = buffer[source, :, :length].clone()
+                    index = to_device(list(rows), buffer.device)
+                    buffer[index, :, :length] = buffer[source, :, :length].clone()
         for row in rows:
             self.lengths[row] = length
 
@@ -212,7 +254,7 @@ class KVCache(Cache):
             if layer.is_initialized:
                 for buffer in (layer.keys, layer.values):
                     assert buffer is not None
-                    buffer[list(rows)] = 0
+                    buffer.index_fill_(0, to_device(list(rows), buffer.device), 0)
         for row in rows:
             self.lengths[row] = 0
 

@@ -14,6 +14,7 @@ import torch
 from adaptive_spec.decoding.compatibility import context_limit, require_supported
 from adaptive_spec.decoding.forward.base import Pass
 from adaptive_spec.decoding.forward.choice import TOLERANCE, choose_forward
+from adaptive_spec.decoding.forward.static import StaticForward, StaticShapes
 from adaptive_spec.decoding.kv_cache import KVCache
 from adaptive_spec.decoding.transfer import to_device
 from adaptive_spec.errors import ModelLoadError
@@ -34,6 +35,7 @@ class ModelRunner:
         slots: int = 1,
         capacity_tokens: int = 256,
         prefill_chunk_tokens: int = 512,
+        shapes: StaticShapes | None = None,
     ) -> None:
         """Wraps a model.
 
@@ -42,6 +44,8 @@ class ModelRunner:
           slots: sequences held at a time, >= 1.
           capacity_tokens: tokens per row to make room for at first; grows when needed.
           prefill_chunk_tokens: most prompt tokens of one pass, all rows together, >= 1.
+          shapes: round passes up to these, and capture them as CUDA graphs on CUDA devices
+            (docs/gpu.md); None to run each as it is.
 
         Raises:
           ModelLoadError: a kind of model that the core cannot drive. ``check`` also tries it out.
@@ -58,6 +62,8 @@ class ModelRunner:
         self.device: torch.device = model.get_input_embeddings().weight.device
         self.cache = KVCache(model.config.num_hidden_layers, slots, capacity_tokens)
         self._forward = choose_forward(self.model)
+        if shapes is not None:
+            self._forward = StaticForward(self._forward, shapes)
         self._chunk = prefill_chunk_tokens
 
     def length(self, row: int) -> int:
@@ -93,7 +99,7 @@ class ModelRunner:
             widths = [len(own) for own in chunks]
             with self.cache.writing(together, widths) as starts:
                 ids = to_device(_padded(chunks), self.device)
-                self._forward.fill(Pass(ids, starts, widths), self.cache)
+                self._forward.fill(Pass.ragged(ids, starts, widths), self.cache)
             left = {row: own[width:] if row in together else own for row, own in left.items()}
             left = {row: own for row, own in left.items() if own}
 
@@ -119,6 +125,19 @@ class ModelRunner:
         return self._logits(rows, to_device(_padded(token_ids), self.device), widths, wanted)
 
     @torch.inference_mode()
+    def extend(
+        self, rows: Sequence[int], token_ids: torch.Tensor, widths: Sequence[int]
+    ) -> torch.Tensor:
+        """Appends tokens that are on the device already; as ``append``.
+
+        Args:
+          rows: ``[b]`` distinct, ascending.
+          token_ids: ``[b, width]``, padded on the right with any token.
+          widths: ``[b]`` tokens that each row owns, >= 1, the largest of them ``width``.
+        """
+        return self._logits(rows, token_ids, list(widths), None)
+
+    @torch.inference_mode()
     def step(self, rows: Sequence[int], token_ids: torch.Tensor) -> torch.Tensor:
         """Appends one token per row, ``[b]`` on the device; returns logits ``[b, 1, V]``."""
         return self._logits(rows, token_ids[:, None], [1] * len(rows), None)
@@ -132,7 +151,7 @@ class ModelRunner:
     ) -> torch.Tensor:
         """One pass over ``ids`` ``[b, width]``, of which each row owns the first ``widths``."""
         with self.cache.writing(rows, widths) as starts:
-            return self._forward.logits(Pass(ids, starts, widths), self.cache, wanted)
+            return self._forward.logits(Pass.ragged(ids, starts, widths), self.cache, wanted)
 
     @staticmethod
     def check(model: Any) -> None:

@@ -2,7 +2,6 @@
 
 import abc
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -10,38 +9,13 @@ import numpy as np
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec._specs import short_names
 from adaptive_spec.budget import UNLIMITED_TOKENS
-from adaptive_spec.decoding.sampling import DraftDistributions
+from adaptive_spec.decoding.draft import Draft
 from adaptive_spec.decoding.verification import Chooser
 from adaptive_spec.policy import DraftSignals
 from adaptive_spec.traces.records import Drafting
 
 KeepDrafting: TypeAlias = Callable[[int, DraftSignals], BoolArray]
 """Called with depth and signals ``[B, depth]``; tells which rows draft on, ``[B]``."""
-
-
-@dataclass(frozen=True)
-class Draft:
-    """Proposals for a batch.
-
-    Attributes:
-      token_ids: ``[B]`` lists, each at most tau long.
-      signals: ``[B, depth]``, NaN beyond a row's proposals; None where not asked for.
-      drawn_from: what proposals were drawn from, where the rule must know.
-    """
-
-    token_ids: list[list[int]]
-    signals: DraftSignals | None = None
-    drawn_from: tuple[DraftDistributions, ...] = ()
-
-    @property
-    def num_tokens(self) -> IntArray:
-        """``[B]`` tokens proposed."""
-        return np.array([len(tokens) for tokens in self.token_ids], np.int64)
-
-    @staticmethod
-    def none(batch_size: int) -> "Draft":
-        """No proposal for any row."""
-        return Draft([[] for _ in range(batch_size)])
 
 
 class Drafter(abc.ABC):

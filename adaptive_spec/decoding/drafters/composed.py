@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from adaptive_spec._arrays import BoolArray, IntArray
-from adaptive_spec.decoding.drafters.base import Draft, Drafter, KeepDrafting, empty_signals
+from adaptive_spec.decoding.draft import Draft, Unread
+from adaptive_spec.decoding.drafters.base import Drafter, KeepDrafting, empty_signals
 from adaptive_spec.decoding.sampling import DraftDistributions
 from adaptive_spec.decoding.verification import Chooser
 from adaptive_spec.errors import DrafterSpecError
@@ -110,6 +111,7 @@ class ComposedDrafter(Drafter):
         signals = empty_signals(len(rows), int(tau.max(initial=0))) if wants else None
         drafted: list[list[int]] = [[] for _ in rows]
         drawn_from: list[DraftDistributions] = []
+        unread: list[Unread] = []
         for i, component in enumerate(self.components):
             index = np.flatnonzero((drafter == i) & (tau > 0))
             if index.size == 0:
@@ -125,11 +127,12 @@ class ComposedDrafter(Drafter):
                 chooser=chooser and chooser.take(index),
             )
             drawn_from += [replace(drawn, rows=index[drawn.rows]) for drawn in part.drawn_from]
+            unread += [replace(left, rows=index[left.rows]) for left in part.unread]
             for j, tokens in zip(own, part.token_ids, strict=True):
                 drafted[j] = tokens
             if signals is not None and part.signals is not None:
                 _put(signals, index, part.signals)
-        return Draft(drafted, signals, tuple(drawn_from))
+        return Draft(drafted, signals, tuple(drawn_from), tuple(unread))
 
 
 @dataclass(frozen=True)

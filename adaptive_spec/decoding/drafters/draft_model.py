@@ -10,8 +10,8 @@ import torch
 
 from adaptive_spec._arrays import IntArray
 from adaptive_spec.decoding import transfer
+from adaptive_spec.decoding.draft import Draft, Unread, refuse_broken
 from adaptive_spec.decoding.drafters.base import (
-    Draft,
     Drafter,
     KeepDrafting,
     empty_signals,
@@ -20,7 +20,6 @@ from adaptive_spec.decoding.drafters.base import (
 from adaptive_spec.decoding.prefix import read_prompts
 from adaptive_spec.decoding.runner import ModelRunner
 from adaptive_spec.decoding.verification import Chooser, DraftChoices
-from adaptive_spec.errors import NumericsError
 from adaptive_spec.policy import DraftSignals
 
 
@@ -29,6 +28,9 @@ class DraftModelDrafter(Drafter):
 
     Before it drafts, one pass feeds every verified token that its cache lacks: the last one always,
     the bonus token after full acceptance, all of a stretch that was decoded without drafting.
+
+    Proposals stay on the device, for verification to read, unless signals are asked for: these are
+    for the host, and are read at once, together with their tokens.
     """
 
     drafting = "token"
@@ -59,6 +61,8 @@ class DraftModelDrafter(Drafter):
         self.token_ids = token_ids
         self._cached: dict[int, list[int]] = {}  # row -> tokens in its cache, up to its length
         self._verified: dict[int, int] = {}  # row -> how many of them are known to be verified
+        # row -> what was proposed since, all but the last in the cache, too; empty until it is read
+        self._proposed: dict[int, list[int]] = {}
 
     def begin(self, row: int, prompt_ids: Sequence[int]) -> None:
         self.begin_rows([row], [prompt_ids])
@@ -66,7 +70,9 @@ class DraftModelDrafter(Drafter):
     def begin_rows(self, rows: Sequence[int], prompts: Sequence[Sequence[int]]) -> None:
         texts = {row: list(prompt[:-1]) for row, prompt in zip(rows, prompts, strict=True)}
         read_prompts(self.runner, self._cached, texts)
-        self._verified.update({row: len(text) for row, text in texts.items()})
+        for row, text in texts.items():
+            self._verified[row] = len(text)
+            self._proposed.pop(row, None)
 
     def end(self, row: int) -> None:
         if self._cached.pop(row, None) is not None:
@@ -88,9 +94,9 @@ class DraftModelDrafter(Drafter):
         proposals = _Proposals(len(rows), depth, empty_signals(len(rows), depth) if wants else None)
         active = np.flatnonzero(tau > 0)
         if active.size == 0:
-            return proposals.read()
-        slots = np.asarray(rows, np.int64)
-        missing = [self._roll_back(rows[i], texts[i]) for i in active.tolist()]
+            return proposals.draft()
+        slots, begun = np.asarray(rows, np.int64), active.tolist()
+        missing = [self._roll_back(rows[i], texts[i]) for i in begun]
         logits = self.runner.append(slots[active].tolist(), missing, last_only=True)
         choices = DraftChoices(chooser, texts, active)
         for step in range(1, depth + 1):
@@ -98,8 +104,7 @@ class DraftModelDrafter(Drafter):
             proposals.add(active, column)
             going_on = tau[active] > step
             if keep_drafting is not None and going_on.any():
-                signals = proposals.read().signals
-                assert signals is not None
+                signals = proposals.read()
                 going_on &= keep_drafting(step, first_columns(signals, step))[active]
             if not going_on.any():
                 break
@@ -108,15 +113,14 @@ class DraftModelDrafter(Drafter):
                 tokens, active = tokens.index_select(0, index), active[going_on]
                 choices.keep(going_on, index)
             logits = self.runner.step(slots[active].tolist(), tokens)
-        draft = proposals.read()
-        for row, proposal in zip(rows, draft.token_ids, strict=True):
-            if proposal:
-                self._cached[row].extend(proposal[:-1])  # the last one was never fed
+        draft = proposals.draft()
+        self._proposed.update({rows[i]: draft.token_ids[i] for i in begun})
         return dataclasses.replace(draft, drawn_from=choices.drawn_from())
 
     def _roll_back(self, row: int, text: Sequence[int]) -> list[int]:
         """Drops what the cache holds beyond the verified text; returns what it lacks of it."""
         cached, agreed = self._cached[row], self._verified[row]
+        cached.extend(self._proposed.pop(row, [])[:-1])  # the last one was never fed
         # The last token is fed for its logits; the cache lacks tokens where a pass failed.
         most = min(len(cached), len(text) - 1, self.runner.length(row))
         while agreed < most and cached[agreed] == text[agreed]:
@@ -166,34 +170,46 @@ class _Proposals:
     def __init__(self, batch_size: int, depth: int, signals: DraftSignals | None) -> None:
         self._token_ids: list[list[int]] = [[] for _ in range(batch_size)]
         self._signals = signals
-        self._unread: list[tuple[IntArray, torch.Tensor]] = []
+        self._steps: list[tuple[IntArray, torch.Tensor]] = []  # those that were not read
         self._depth = 0
 
     def add(self, rows: IntArray, column: torch.Tensor) -> None:
-        """The next token (and signals) of these rows, ``[b]`` or ``[b, 4]``."""
-        self._unread.append((rows, column))
+        """The next token (and signals) of these rows, ``[b]`` or, with signals, ``[b, 4]``."""
+        self._steps.append((rows, column))
 
-    def read(self) -> Draft:
-        """Everything drafted so far."""
-        if self._unread:
-            values = transfer.to_host(torch.cat([column for _, column in self._unread]))
-            sizes = np.cumsum([rows.size for rows, _ in self._unread])
-            parts = np.split(values.reshape(values.shape[0], -1), sizes[:-1])
-            for (rows, _), part in zip(self._unread, parts, strict=True):
-                self._put(rows, part)
-            self._unread.clear()
-        return Draft(self._token_ids, self._signals)
+    def draft(self) -> Draft:
+        """Everything drafted: with signals on the host, else on the device."""
+        if self._signals is not None:
+            return Draft(self._token_ids, self.read())
+        return Draft(self._token_ids, unread=(self._unread(),) if self._steps else ())
 
-    def _put(self, rows: IntArray, part: npt.NDArray[Any]) -> None:
-        if (part[:, 0] < 0).any():
-            raise NumericsError(
-                "the draft model's logits are not finite; a lower-precision dtype may have "
-                "overflowed: load the model in float32 or bfloat16"
-            )
+    def read(self) -> DraftSignals:
+        """The signals of everything drafted so far; reads its tokens, too."""
+        assert self._signals is not None
+        if self._steps:
+            values = transfer.to_host(torch.cat([column for _, column in self._steps]))
+            sizes = np.cumsum([rows.size for rows, _ in self._steps])
+            for (rows, _), part in zip(self._steps, np.split(values, sizes[:-1]), strict=True):
+                self._put(rows, part, self._signals)
+            self._steps.clear()
+        return self._signals
+
+    def _unread(self) -> Unread:
+        rows = self._steps[0][0]
+        column = np.concatenate([np.searchsorted(rows, some) for some, _ in self._steps])
+        step = np.repeat(np.arange(len(self._steps)), [some.size for some, _ in self._steps])
+        # Rows end after different steps: where the step's column holds each row, 0 where it is out.
+        index = np.zeros((rows.size, len(self._steps)), np.int64)
+        index[column, step] = np.arange(column.size)
+        flat = torch.cat([tokens for _, tokens in self._steps])
+        tokens = flat.take(transfer.array_to_device(index, flat.device))
+        return Unread(rows, np.bincount(column, minlength=rows.size), tokens)
+
+    def _put(self, rows: IntArray, part: npt.NDArray[Any], signals: DraftSignals) -> None:
+        refuse_broken(part[:, 0])
         for i, token in zip(rows.tolist(), part[:, 0].tolist(), strict=True):
             self._token_ids[i].append(int(token))
-        if self._signals is not None:
-            self._signals.top1_probability[rows, self._depth] = part[:, 1]
-            self._signals.entropy[rows, self._depth] = part[:, 2]
-            self._signals.margin[rows, self._depth] = part[:, 3]
+        signals.top1_probability[rows, self._depth] = part[:, 1]
+        signals.entropy[rows, self._depth] = part[:, 2]
+        signals.margin[rows, self._depth] = part[:, 3]
         self._depth += 1

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from adaptive_spec._arrays import BoolArray, IntArray
+from adaptive_spec.decoding.draft import Draft
 from adaptive_spec.decoding.drafters.base import (
-    Draft,
     Drafter,
     KeepDrafting,
     cut_where_stopped,

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from adaptive_spec._arrays import IntArray
+from adaptive_spec.decoding.draft import Draft
 from adaptive_spec.decoding.drafters.base import (
-    Draft,
     Drafter,
     KeepDrafting,
     cut_where_stopped,
@@ -65,7 +65,7 @@ class SyntheticDrafter(Drafter):
         want_signals: bool = False,
         chooser: Chooser | None = None,
     ) -> Draft:
-        told = self.oracle.propose(rows, texts, tau, chooser=chooser).token_ids
+        told = self.oracle.propose(rows, texts, tau, chooser=chooser).read().token_ids
         drafted = [
             self._spoilt(row, len(text), tokens)
             for row, text, tokens in zip(rows, texts, told, strict=True)

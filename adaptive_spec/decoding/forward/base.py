@@ -1,8 +1,8 @@
 """The interface of a forward pass over rows of a KV cache."""
 
 import abc
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 
@@ -16,42 +16,44 @@ class Pass:
 
     Attributes:
       ids: ``[b, width]`` tokens, padded on the right with any token.
-      starts: ``[b]`` tokens that each row's cache holds before the pass.
-      widths: ``[b]`` tokens that each row owns, the largest of them ``width``.
+      positions: ``[b, width]`` of the tokens; each sees the cache's entries up to its own.
+      reach: entries of the cache that the pass may look at.
+      sees_all: whether every token sees every entry up to the reach, so that no mask is needed.
+      is_single: whether there is one row, whose tokens end at the reach: plain causal attention.
     """
 
     ids: torch.Tensor
-    starts: list[int]
-    widths: list[int]
+    positions: torch.Tensor
+    reach: int
+    sees_all: bool = False
+    is_single: bool = False
 
-    @cached_property
-    def positions(self) -> torch.Tensor:
-        """Positions of the tokens, ``[b, width]``.
+    @staticmethod
+    def ragged(ids: torch.Tensor, starts: Sequence[int], widths: Sequence[int]) -> "Pass":
+        """A pass of rows that hold ``starts`` ``[b]`` tokens and own ``widths`` ``[b]`` of ``ids``.
 
-        Padding repeats its row's last position: it stays within the position table.
+        Positions of padding repeat the row's last: they stay within the position table.
         """
-        width = self.ids.shape[1]
-        return to_device(
-            [
-                [start + min(i, own - 1) for i in range(width)]
-                for start, own in zip(self.starts, self.widths, strict=True)
-            ],
-            self.ids.device,
+        width = ids.shape[1]
+        return Pass(
+            ids,
+            to_device(padded_positions(starts, widths, width), ids.device),
+            max(starts) + width,
+            sees_all=width == 1 and min(starts) == max(starts),
+            is_single=len(starts) == 1,
         )
-
-    @property
-    def reach(self) -> int:
-        """Entries of the cache that the pass may look at."""
-        return max(self.starts) + self.ids.shape[1]
-
-    @property
-    def sees_all(self) -> bool:
-        """Whether every token sees every entry up to the reach, so that no mask is needed."""
-        return self.ids.shape[1] == 1 and min(self.starts) == max(self.starts)
 
     def visible(self) -> torch.Tensor:
         """Which entries each token sees, ``[b, width, reach]``: those up to its position."""
         return torch.arange(self.reach, device=self.ids.device) <= self.positions[..., None]
+
+
+def padded_positions(starts: Sequence[int], widths: Sequence[int], width: int) -> list[list[int]]:
+    """Positions ``[b, width]`` of rows' own tokens, the last one repeated; >= 0."""
+    return [
+        [max(start + min(i, own - 1), 0) for i in range(width)]
+        for start, own in zip(starts, widths, strict=True)
+    ]
 
 
 class Forward(abc.ABC):

@@ -57,6 +57,6 @@ def _logits(model: Any, forward: Forward) -> torch.Tensor:
         ]
         with cache.writing(_ROWS, widths) as starts:
             wanted = to_device([[width - 1] for width in widths], embedding.device)
-            tokens = Pass(to_device(ids, embedding.device), starts, list(widths))
+            tokens = Pass.ragged(to_device(ids, embedding.device), starts, widths)
             found.append(forward.logits(tokens, cache, wanted)[:, 0])
     return torch.stack(found)

@@ -74,7 +74,7 @@ class LlamaForward(Forward):
     def _hidden(self, tokens: Pass, cache: KVCache) -> torch.Tensor:
         """Hidden states ``[b, width, hidden]`` before the final norm."""
         hidden: torch.Tensor = self._embed(tokens.ids)
-        cos, sin = self._rotary.at(tokens, hidden)
+        cos, sin = self._rotary.at(tokens.positions, cache.capacity_tokens, hidden)
         mask = None
         if not tokens.sees_all:
             mask = hidden.new_zeros(()).masked_fill(~tokens.visible()[:, None], float("-inf"))
@@ -164,14 +164,15 @@ class _RotaryTable:
         self._module = module
         self._cos = self._sin = torch.empty(0, 0)
 
-    def at(self, tokens: Pass, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Both at the pass's positions, ``[b, width, 1, dim]``.
+    def at(
+        self, positions: torch.Tensor, most: int, like: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Both at these positions ``[b, width]``, all below ``most``: ``[b, width, 1, dim]``.
 
         The sines' first half is negated: ``x * cos + x.roll(dim / 2) * sin`` rotates.
         """
-        if self._cos.shape[0] < tokens.reach or self._cos.dtype != like.dtype:
-            self._extend(max(tokens.reach, 2 * self._cos.shape[0]), like)
-        positions = tokens.positions
+        if self._cos.shape[0] < most or self._cos.dtype != like.dtype:
+            self._extend(most, like)
         return self._cos[positions][:, :, None], self._sin[positions][:, :, None]
 
     def _extend(self, positions: int, like: torch.Tensor) -> None:

@@ -39,7 +39,7 @@ class TransformersForward(Forward):
         # A single row needs no mask of ours, and attention without one runs faster kernels.
         return module(
             input_ids=tokens.ids,
-            attention_mask=None if len(tokens.widths) == 1 else self._mask(tokens),
+            attention_mask=None if tokens.is_single else self._mask(tokens),
             position_ids=tokens.positions,
             past_key_values=cache,
             use_cache=True,

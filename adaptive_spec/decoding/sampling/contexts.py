@@ -88,24 +88,21 @@ class Contexts:
     def along_blocks(
         texts: Sequence[Sequence[int]],
         seeds: npt.NDArray[np.uint64],
-        drafts: Sequence[Sequence[int]],
-        width: int,
+        drafted: torch.Tensor,
         vocab_size: int,
-        device: torch.device,
     ) -> "Contexts":
         """The places that one pass over blocks shows: after each text and 0 ... width - 1 tokens.
 
-        Place ``i * width + j`` comes after ``j`` drafted tokens of row i; where j is more than the
-        row's draft, after tokens 0, meaningless.
+        ``drafted`` is ``[B, width - 1]``, tokens 0 beyond a row's draft. Place ``i * width + j``
+        comes after ``j`` of row i's; where j is more than its draft, it is meaningless.
         """
-        padded = [[*draft, *[0] * (width - 1 - len(draft))] for draft in drafts]
-        batch = len(texts)
+        batch, width = drafted.shape[0], drafted.shape[1] + 1
         return Contexts(
             texts,
             seeds,
             np.repeat(np.arange(batch), width),
             np.tile(np.arange(width), batch),
-            transfer.to_device(padded, device).reshape(batch, width - 1),
+            drafted,
             vocab_size,
-            device,
+            drafted.device,
         )

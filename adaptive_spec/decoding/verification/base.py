@@ -10,8 +10,9 @@ import numpy.typing as npt
 import torch
 
 from adaptive_spec._arrays import IntArray
+from adaptive_spec.decoding.draft import Draft
 from adaptive_spec.decoding.sampling.contexts import Contexts
-from adaptive_spec.decoding.sampling.distributions import Distribution, DraftDistributions
+from adaptive_spec.decoding.sampling.distributions import Distribution
 from adaptive_spec.decoding.sampling.parameters import SamplingParameters
 from adaptive_spec.errors import NumericsError
 
@@ -48,28 +49,19 @@ class Block:
 
     Attributes:
       texts: ``[B]`` verified text, prompt included.
-      drafts: ``[B]`` drafted tokens.
+      draft: what follows it; rows that no ``drawn_from`` names proposed without a draw.
       seeds: ``[B]`` of the sequences' noise.
-      drawn_from: distributions of the drafts, each of other rows; rows that none names proposed
-        without a draw.
     """
 
     texts: Sequence[Sequence[int]]
-    drafts: Sequence[Sequence[int]]
+    draft: Draft
     seeds: npt.NDArray[np.uint64]
-    drawn_from: tuple[DraftDistributions, ...] = ()
-
-    @property
-    def num_drafted(self) -> IntArray:
-        """``[B]``."""
-        return np.array([len(draft) for draft in self.drafts], np.int64)
 
     def contexts(self, logits: torch.Tensor) -> Contexts:
         """The places of logits ``[B, width, V]``, row by row."""
         _, width, vocab_size = logits.shape
-        return Contexts.along_blocks(
-            self.texts, self.seeds, self.drafts, width, vocab_size, logits.device
-        )
+        drafted = self.draft.on_device(logits.device, width - 1)
+        return Contexts.along_blocks(self.texts, self.seeds, drafted, vocab_size)
 
 
 class VerificationRule(abc.ABC):
@@ -117,7 +109,7 @@ class VerificationRule(abc.ABC):
 
     @abc.abstractmethod
     def verify(self, logits: torch.Tensor, block: Block) -> Verdict:
-        """Judges drafts; one read from the device.
+        """Judges drafts; one read from the device, which brings the draft's tokens, too.
 
         Args:
           logits: ``[B, width, V]`` of the verifier; entry i follows the last verified token and i

@@ -12,7 +12,6 @@ from typing import ClassVar
 
 import torch
 
-from adaptive_spec.decoding import transfer
 from adaptive_spec.decoding.sampling import Contexts, Purpose, SamplingParameters
 from adaptive_spec.decoding.verification.base import (
     Block,
@@ -46,4 +45,4 @@ class CoupledNoise(VerificationRule):
 
     def verify(self, logits: torch.Tensor, block: Block) -> Verdict:
         own = self.choose(logits.flatten(0, 1), block.contexts(logits)).token_ids
-        return matched(transfer.to_host(own.view(logits.shape[:2])), block.drafts)
+        return matched(block.draft.read_with(own.view(logits.shape[:2])), block.draft.token_ids)

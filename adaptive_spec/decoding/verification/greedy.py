@@ -4,12 +4,11 @@ Its argmax after the last accepted one is emitted too (Stern et al. 2018; Leviat
 temperature 0). The output is that of greedy decoding, token for token.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 
-from adaptive_spec.decoding import transfer
+from adaptive_spec.decoding.draft import Draft
 from adaptive_spec.decoding.sampling import Contexts, SamplingParameters, over_vocabulary
 from adaptive_spec.decoding.verification.base import (
     Block,
@@ -29,17 +28,17 @@ def greedy_tokens(logits: torch.Tensor) -> torch.Tensor:
     return torch.where(largest.isfinite(), tokens, -1)
 
 
-def greedy_match(logits: torch.Tensor, drafts: Sequence[Sequence[int]]) -> Verdict:
+def greedy_match(logits: torch.Tensor, draft: Draft) -> Verdict:
     """Compares drafts with the verifier's own choices; one read from the device.
 
     Args:
       logits: ``[B, width, V]``; entry i follows the last verified token and i drafted ones.
-      drafts: ``[B]`` drafted tokens, each fewer than ``width``.
+      draft: of each row, fewer tokens than ``width``.
 
     Raises:
       NumericsError: logits that are not numbers.
     """
-    return matched(transfer.to_host(greedy_tokens(logits)), drafts)
+    return matched(draft.read_with(greedy_tokens(logits)), draft.token_ids)
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ class GreedyMatch(VerificationRule):
         if self.sampling.reads_text:
             flat = logits.flatten(0, 1).float()
             logits = self.sampling.processed(flat, block.contexts(logits)).view(logits.shape)
-        return greedy_match(logits, block.drafts)
+        return greedy_match(logits, block.draft)
 
 
 GREEDY = GreedyMatch()

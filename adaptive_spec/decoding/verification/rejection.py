@@ -110,7 +110,7 @@ class Places(NamedTuple):
         contexts = block.contexts(logits)
         p = sampling.distribution(logits.flatten(0, 1), contexts)
         assert contexts.drafted is not None
-        num_drafted = transfer.to_device(block.num_drafted.tolist(), logits.device)
+        num_drafted = transfer.to_device(block.draft.num_tokens.tolist(), logits.device)
         return Places(block, contexts, p, logits.shape[1], contexts.drafted, num_drafted)
 
     def p_drafted(self) -> torch.Tensor:
@@ -135,8 +135,9 @@ class Places(NamedTuple):
         column = torch.arange(self.width, device=accepted.device)
         broken = ~self.p.finite.view(-1, self.width) & (column <= self.num_drafted[:, None])
         drawn = torch.where(broken.any(1), -1, drawn)
-        count, final = transfer.to_host(torch.stack([accepted, drawn]))
-        return verdict(count, final, self.block.drafts)
+        draft = self.block.draft
+        count, final = draft.read_with(torch.stack([accepted, drawn]))
+        return verdict(count, final, draft.token_ids)
 
     def _index(self, accepted: torch.Tensor) -> torch.Tensor:
         return torch.arange(accepted.shape[0], device=accepted.device) * self.width + accepted
@@ -145,7 +146,7 @@ class Places(NamedTuple):
 def _q_drafted(place: Places, block: Block) -> torch.Tensor:
     """Probability with which each drafted token was proposed, ``[B, width - 1]``."""
     q = torch.ones(place.drafted.shape, device=place.drafted.device)
-    for drawn_from in block.drawn_from:
+    for drawn_from in block.draft.drawn_from:
         rows = transfer.to_device(drawn_from.rows.tolist(), q.device)
         drafted = place.drafted.index_select(0, rows)[:, : drawn_from.scores.shape[1]]
         q[rows, : drafted.shape[1]] = drawn_from.probabilities_of(drafted)
@@ -161,7 +162,7 @@ def _q_at(place: Places, block: Block, accepted: torch.Tensor) -> torch.Tensor:
     refused = place.drafted.gather(1, accepted[:, None].clamp(max=place.width - 2))
     certain = torch.ones(refused.shape, device=refused.device)
     q = over_vocabulary(certain, refused, vocab_size, 0.0)
-    for drawn_from in block.drawn_from:
+    for drawn_from in block.draft.drawn_from:
         rows = transfer.to_device(drawn_from.rows.tolist(), q.device)
         drawn = drawn_from.at(accepted.index_select(0, rows))
         q[rows] = over_vocabulary(drawn.probabilities(), drawn.token_ids, vocab_size, 0.0)

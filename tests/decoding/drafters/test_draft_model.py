@@ -31,7 +31,7 @@ def expected(text: list[int], count: int) -> list[int]:
 def fresh(text: list[int], tau: int) -> Draft:
     other = drafter(1)
     other.begin(0, text)
-    return other.propose([0], [text], np.array([tau]))
+    return other.propose([0], [text], np.array([tau])).read()
 
 
 @settings(max_examples=15, deadline=None)
@@ -45,7 +45,7 @@ def test_proposals_stay_those_of_a_fresh_drafter(data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 6))):
         rows = sorted(data.draw(st.sets(st.integers(0, 2), min_size=1)))
         tau = np.array([data.draw(st.integers(0, 5)) for _ in rows])
-        draft = mine.propose(rows, [texts[row] for row in rows], tau)
+        draft = mine.propose(rows, [texts[row] for row in rows], tau).read()
         assert draft.num_tokens.tolist() == tau.tolist()
         assert draft.signals is None
         for row, count, proposal in zip(rows, tau.tolist(), draft.token_ids, strict=True):
@@ -57,7 +57,7 @@ def test_proposals_stay_those_of_a_fresh_drafter(data: st.DataObject) -> None:
         mine.runner.cache.check_integrity()
     mine.end(1)
     mine.begin(1, [4, 5])
-    assert mine.propose([1], [[4, 5]], np.array([4])).token_ids == [expected([4, 5], 4)]
+    assert mine.propose([1], [[4, 5]], np.array([4])).read().token_ids == [expected([4, 5], 4)]
 
 
 def test_catching_up_takes_one_pass_and_no_longer_than_what_is_missing() -> None:
@@ -68,7 +68,7 @@ def test_catching_up_takes_one_pass_and_no_longer_than_what_is_missing() -> None
     )
     text = list(range(10))
     mine.begin(0, text)
-    (proposal,) = mine.propose([0], [text], np.array([3])).token_ids
+    (proposal,) = mine.propose([0], [text], np.array([3])).read().token_ids
     assert widths == [9, 1, 1, 1]
     widths.clear()
     text = [*text, *proposal, 7]  # full acceptance: the last proposal and the bonus token
@@ -128,7 +128,7 @@ def test_drafting_stops_where_told() -> None:
     np.testing.assert_array_equal(known, np.arange(5) < np.array([[2], [1], [3]]))
     for text, proposal in zip(texts, draft.token_ids, strict=True):
         assert proposal == expected(text, len(proposal))
-    again = mine.propose([0, 1, 2], texts, np.array([5, 1, 4]))
+    again = mine.propose([0, 1, 2], texts, np.array([5, 1, 4])).read()
     assert again.token_ids == [expected(text, n) for text, n in zip(texts, (5, 1, 4), strict=True)]
 
 
@@ -137,7 +137,7 @@ def test_tokens_beyond_the_shared_vocabulary_are_not_proposed() -> None:
     best = expected(text, 1)[0]
     mine = drafter(vocab_size=best)
     mine.begin(0, text)
-    (proposal,) = mine.propose([0], [text], np.array([3])).token_ids
+    (proposal,) = mine.propose([0], [text], np.array([3])).read().token_ids
     assert max(proposal) < best
 
 

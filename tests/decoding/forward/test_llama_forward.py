@@ -41,7 +41,7 @@ def run(
     generator = torch.Generator().manual_seed(sum(cache.lengths))
     ids = torch.randint(0, VOCABULARY, (len(rows), max(widths)), generator=generator)
     with torch.inference_mode(), cache.writing(rows, widths) as starts:
-        return forward.logits(Pass(ids, starts, widths), cache, wanted)
+        return forward.logits(Pass.ragged(ids, starts, widths), cache, wanted)
 
 
 def assert_same_caches(one: KVCache, other: KVCache) -> None:
@@ -76,7 +76,7 @@ def test_filling_writes_what_a_pass_with_logits_writes() -> None:
     with torch.inference_mode():
         for cache, method in ((filled, lean.fill), (passed, lean.logits)):
             with cache.writing([0, 1], [7, 3]) as starts:
-                method(Pass(ids, starts, [7, 3]), cache)
+                method(Pass.ragged(ids, starts, [7, 3]), cache)
     assert_same_caches(filled, passed)
 
 

@@ -8,7 +8,7 @@ SEEDS = np.array([7, 8], np.uint64)
 
 
 def blocks() -> Contexts:
-    return Contexts.along_blocks(TEXTS, SEEDS, [[5], [6, 7]], 3, 10, torch.device("cpu"))
+    return Contexts.along_blocks(TEXTS, SEEDS, torch.tensor([[5, 0], [6, 7]]), 10)
 
 
 def test_ids_before_each_place_of_a_block() -> None:
@@ -25,7 +25,9 @@ def test_keys_are_by_sequence_position_and_purpose() -> None:
     keys = blocks().host_keys(Purpose.COUPLED)
     assert len(np.unique(keys)) == 6
     assert not set(keys) & set(blocks().host_keys(Purpose.DRAW))
-    later = Contexts.along_blocks([[1, 2, 3, 5]], SEEDS[:1], [[]], 1, 10, torch.device("cpu"))
+    later = Contexts.along_blocks(
+        [[1, 2, 3, 5]], SEEDS[:1], torch.zeros(1, 0, dtype=torch.long), 10
+    )
     assert later.host_keys(Purpose.COUPLED)[0] == keys[1], "whatever was drafted before"
     assert later.host_keys(Purpose.DRAFT)[0] != blocks().host_keys(Purpose.DRAFT)[1]
 

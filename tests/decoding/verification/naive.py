@@ -8,6 +8,7 @@ import torch
 from scipy import stats
 
 from adaptive_spec._arrays import IntArray
+from adaptive_spec.decoding.draft import Draft
 from adaptive_spec.decoding.sampling import Distribution, DraftDistributions
 from adaptive_spec.decoding.verification import Block, Chooser, DraftChoices, VerificationRule
 
@@ -67,7 +68,9 @@ def sampled_blocks(
         drafted = torch.cat([drafted, token[:, None]], dim=1)
     drawn_from = () if certain else choices.drawn_from()
     logits = torch.stack([p.after(drafted[:, :k]) for k in range(DEPTH + 1)], dim=1)
-    verdict = rule.verify(logits, Block(texts, drafted.tolist(), seeds, drawn_from))
+    verdict = rule.verify(
+        logits, Block(texts, Draft(drafted.tolist(), drawn_from=drawn_from), seeds)
+    )
     generator = torch.Generator().manual_seed(1)
     blocks = []
     for tokens in verdict.token_ids:

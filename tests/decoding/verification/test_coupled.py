@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from adaptive_spec.decoding.draft import Draft
 from adaptive_spec.decoding.sampling import SamplingParameters
 from adaptive_spec.decoding.verification import Block, CoupledNoise
 from tests.decoding.verification.naive import Tables, p_value, sampled_blocks
@@ -42,6 +43,6 @@ def test_acceptance_is_at_least_what_the_theory_says() -> None:
 def test_excluded_tokens_are_never_drawn(given: dict[str, float]) -> None:
     rule = CoupledNoise(SamplingParameters(**given))  # type: ignore[arg-type]
     logits = torch.tensor([0.0, 3.0, 2.8, -1.0]).expand(2000, 1, 4)
-    block = Block([[0]] * 2000, [[]] * 2000, np.arange(2000).astype(np.uint64))
+    block = Block([[0]] * 2000, Draft([[]] * 2000), np.arange(2000).astype(np.uint64))
     drawn = [tokens[0] for tokens in rule.verify(logits, block).token_ids]
     assert set(drawn) == {1, 2}

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from transformers import NoRepeatNGramLogitsProcessor
 
 from adaptive_spec import ConfigError, NumericsError
+from adaptive_spec.decoding.draft import Draft
 from adaptive_spec.decoding.sampling import SamplingParameters
 from adaptive_spec.decoding.verification import GreedyMatch, greedy_match, greedy_tokens
 from tests.decoding.scripted import DRAFTERS, Scripted, engine, generate, requests
@@ -28,7 +29,7 @@ def test_accepts_what_the_verifier_would_have_written(data: st.DataObject) -> No
     row = st.lists(tokens, min_size=width, max_size=width)
     own = data.draw(st.lists(row, min_size=batch, max_size=batch))
     drafts = [data.draw(st.lists(tokens, max_size=width - 1)) for _ in range(batch)]
-    verdict = greedy_match(one_hot(own), drafts)
+    verdict = greedy_match(one_hot(own), Draft(drafts))
     for choice, draft, count, emitted in zip(
         own, drafts, verdict.num_accepted_tokens, verdict.token_ids, strict=True
     ):
@@ -44,8 +45,8 @@ def test_logits_that_are_not_numbers_are_refused_where_they_count(bad: float) ->
     logits = one_hot([[1, 2, 3], [1, 2, 3]])
     logits[0, 2, 1] = bad
     with pytest.raises(NumericsError, match="not finite"):
-        greedy_match(logits, [[1, 2], []])
-    verdict = greedy_match(logits, [[1], [0]])  # row 0's third logits follow padding
+        greedy_match(logits, Draft([[1, 2], []]))
+    verdict = greedy_match(logits, Draft([[1], [0]]))  # row 0's third logits follow padding
     np.testing.assert_array_equal(verdict.num_accepted_tokens, [1, 0])
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from adaptive_spec import NumericsError
+from adaptive_spec.decoding.draft import Draft
 from adaptive_spec.decoding.sampling import Distribution, SamplingParameters
 from adaptive_spec.decoding.verification import Block, RejectionSampling
 from adaptive_spec.decoding.verification.rejection import num_accepted, residual
@@ -118,8 +119,8 @@ def test_logits_that_are_not_numbers_are_refused_where_they_count(bad: float, to
     logits[0, 2, 1] = bad
     seeds = np.zeros(2, np.uint64)
     with pytest.raises(NumericsError, match="verifier"):
-        rule.verify(logits, Block([[1], [1]], [[1, 2], []], seeds))
-    verdict = rule.verify(logits, Block([[1], [1]], [[1], [0]], seeds))
+        rule.verify(logits, Block([[1], [1]], Draft([[1, 2], []]), seeds))
+    verdict = rule.verify(logits, Block([[1], [1]], Draft([[1], [0]]), seeds))
     assert len(verdict.token_ids) == 2
 
 
@@ -127,6 +128,8 @@ def test_temperature_zero_is_greedy() -> None:
     rule = RejectionSampling(SamplingParameters(temperature=0.0))
     logits = torch.tensor([[[0.0, 2.0, 1.0], [3.0, 2.0, 1.0]]] * 2)
     q = one_step(Distribution(torch.zeros(2, 1), torch.tensor([[1], [2]])), 2)
-    verdict = rule.verify(logits, Block([[0], [0]], [[1], [2]], np.zeros(2, np.uint64), q))
+    verdict = rule.verify(
+        logits, Block([[0], [0]], Draft([[1], [2]], drawn_from=q), np.zeros(2, np.uint64))
+    )
     assert verdict.token_ids == [[1, 0], [1]]
     assert verdict.num_accepted_tokens.tolist() == [1, 0]
