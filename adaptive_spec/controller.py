@@ -38,6 +38,10 @@ from adaptive_spec.state import is_empty, put_rows, take_outcome, take_rows
 __all__ = ["UNLIMITED_TOKENS", "Controller", "Plan"]
 
 
+UNNAMED = ("drafter",)
+"""What a controller calls its only drafter until an engine names it."""
+
+
 class Plan(NamedTuple):
     """A decision to be carried out: pass it back to ``observe``.
 
@@ -75,7 +79,7 @@ class Controller:
         seed: int = 0,
         lockstep: bool = True,
         uniform_widths: tuple[int, ...] | None = None,
-        drafters: tuple[str, ...] = ("drafter",),
+        drafters: tuple[str, ...] = UNNAMED,
     ) -> None:
         """Sets up a controller with no rows.
 
@@ -135,6 +139,19 @@ class Controller:
     def sequences_are_independent(self) -> bool:
         """Whether no sequence can influence another: nothing shared in state or budget."""
         return is_empty(self.state.shared) and self.budget.average_passes is None
+
+    def name_drafters(self, names: tuple[str, ...]) -> None:
+        """Takes over the names by which an engine knows its drafters, for costs go by them.
+
+        Raises:
+          ConfigError: the controller was made for others.
+        """
+        if self.drafters not in (names, UNNAMED) or len(names) != len(self.drafters):
+            raise ConfigError(
+                f"the controller was made for the drafters {', '.join(self.drafters)}, the engine "
+                f"has {', '.join(names)}; create it with drafters=drafter.names"
+            )
+        self.drafters = names
 
     def passes(self, rows: IntArray) -> IntArray:
         """Verifier passes decided for these rows so far, ``[B]``."""

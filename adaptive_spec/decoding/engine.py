@@ -127,8 +127,8 @@ class DecodingEngine:
         Args:
           verifier: the target model, with at least ``batch_size`` slots.
           drafter: proposes tokens, with as many rows; None to decode plainly.
-          controller: drives the policy; no rows of it may be in use. It has as many drafters as
-            ``drafter`` has names.
+          controller: drives the policy; no rows of it may be in use, and it was made for the same
+            drafters.
           stop_rules: what ends a sequence besides its length.
           rule: which drafted tokens stand and what follows them: greedy decoding, or sampling.
           batch_size: most sequences at a time, >= 1.
@@ -139,13 +139,10 @@ class DecodingEngine:
 
         Raises:
           ConfigError: a batch size that is not positive, or larger than the verifier's slots; or a
-            controller for another number of drafters.
+            controller for other drafters.
         """
-        if drafter is not None and len(drafter.names) != len(controller.drafters):
-            raise ConfigError(
-                f"the controller knows {len(controller.drafters)} drafters, {drafter.spec} has "
-                f"{len(drafter.names)}; create it with drafters=drafter.names"
-            )
+        if drafter is not None:
+            controller.name_drafters(drafter.names)
         if not 1 <= batch_size <= verifier.slots:
             raise ConfigError(
                 f"batch_size = {batch_size}; the verifier has {verifier.slots} slots, so that "

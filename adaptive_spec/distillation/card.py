@@ -42,8 +42,9 @@ of no use with another model. Made by `adaptive-spec distill`.
   verifier's, cut to {settings.head_tokens} tokens (FR-Spec), which cover {coverage:.1%} of the
   answers kept aside.
 - **Data**: {num_texts} texts with {answer_tokens} answer tokens, written by the verifier itself in
-  answer to {source}. No other text was used. {settings.writing.sampled_share:.0%} of the answers
-  are sampled at temperature {settings.writing.temperature:g}, the others greedy.
+  answer to {source}.
+  No other text was used. {settings.writing.sampled_share:.0%} of the answers are sampled at
+  temperature {settings.writing.temperature:g}, the others greedy.
 - **Recipe**: cross-entropy with the verifier's next-token distribution over the draft's tokens, a
   prompt's tokens weighted {training.prompt_weight:g}; AdamW, learning rate
   {training.learning_rate:g} with cosine decay, {training.epochs} epochs in batches of

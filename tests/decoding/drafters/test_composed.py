@@ -114,6 +114,14 @@ def test_what_cannot_be_composed(model: Any) -> None:
 
 
 def test_the_controller_must_know_the_drafters(model: Any) -> None:
+    composed = pair(model)
+    for names in (("drafter",), tuple(reversed(composed.names)), ("a", "b")):
+        controller = Controller(make_policy("fixed"), costs=ConstantCosts(), drafters=names)
+        with pytest.raises(ConfigError, match="was made for the drafters"):
+            DecodingEngine(ModelRunner(model), composed, controller)
+
+
+def test_a_lone_drafter_is_named_by_the_engine(model: Any) -> None:
     controller = Controller(make_policy("fixed"), costs=ConstantCosts())
-    with pytest.raises(ConfigError, match=r"knows 1 drafters, .* has 2; create it"):
-        DecodingEngine(ModelRunner(model), pair(model), controller)
+    DecodingEngine(ModelRunner(model), PromptLookupDrafter(), controller)
+    assert controller.drafters == ("lookup",)
