@@ -81,9 +81,9 @@ class Draft:
         for part in self.unread:
             column = np.arange(part.tokens.shape[1])
             own = transfer.array_to_device(column < part.counts[:, None], device)
-            tokens = part.tokens.to(device, non_blocking=True).clamp(min=0) * own
+            drafted = part.tokens.to(device, non_blocking=True).clamp(min=0) * own
             rows = transfer.array_to_device(part.rows, device)
-            whole[:, : column.size].index_copy_(0, rows, tokens)
+            whole[:, : column.size].index_copy_(0, rows, drafted)
         return whole
 
     def read(self) -> "Draft":

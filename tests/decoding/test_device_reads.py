@@ -1,6 +1,5 @@
 """What the host waits for, on a device that has no values to give it."""
 
-import copy
 from typing import Any
 
 import pytest
@@ -117,7 +116,6 @@ def test_signals_take_reads_of_their_own(llama: Any, monkeypatch: pytest.MonkeyP
         lambda t: t.nonzero(),
         lambda t: t[t > 0],
         lambda t: t.cpu(),
-        lambda t: t[[0, 1]],
         lambda t: t + torch.ones(3),
     ],
 )
@@ -129,4 +127,3 @@ def test_hidden_reads_and_copies_are_noticed(waits: Any, monkeypatch: pytest.Mon
 
 def test_stand_in_runs_the_lean_pass(llama: Any) -> None:
     assert isinstance(ModelRunner(llama)._forward, LlamaForward)
-    assert not isinstance(ModelRunner(copy.deepcopy(llama))._forward, LlamaForward)

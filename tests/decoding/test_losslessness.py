@@ -37,7 +37,7 @@ class Credulous(GreedyMatch):
     def verify(self, logits: Any, block: Block) -> Verdict:
         own = super().verify(logits, block)
         last = np.array([tokens[-1] for tokens in own.token_ids])
-        return verdict(block.num_drafted, last, block.drafts)
+        return verdict(block.draft.num_tokens, last, block.draft.token_ids)
 
 
 def found(model: Any, rule: VerificationRule, used: VerificationRule) -> list[Divergent]:
