@@ -34,7 +34,7 @@ def test_rejection_sampling_passes(pair: TinyPair) -> None:
 
 def accepting_all(self: Any, logits: Any, block: Block) -> Verdict:
     """A wrong rule."""
-    return verdict(block.num_drafted, logits[:, -1].argmax(-1).numpy(), block.drafts)
+    return verdict(block.draft.num_tokens, logits[:, -1].argmax(-1).numpy(), block.draft.token_ids)
 
 
 def test_a_real_divergence_is_told(pair: TinyPair, monkeypatch: pytest.MonkeyPatch) -> None:
