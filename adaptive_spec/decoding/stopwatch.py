@@ -23,7 +23,7 @@ class Stopwatch:
         """Marks the end of drafting."""
         self._times.append(time.perf_counter())
         if self._device.type == "cuda":
-            mark = torch.cuda.Event(enable_timing=True)
+            mark = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
             mark.record(torch.cuda.current_stream(self._device))
             self._marks.append(mark)
 

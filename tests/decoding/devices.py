@@ -23,8 +23,8 @@ _WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "is_non
 class OneDoor(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Fails on whatever makes the host wait for the device, but for ``transfer.to_host``.
 
-    That is: operators with results on the host or of unknown shape, and copies between host and
-    device, hidden ones among them, such as indexing with a list.
+    That is: operators with results on the host or of unknown shape, and those that mix tensors of
+    host and device. Indexing with a list is not noticed here; a GPU notices.
 
     Attributes:
       reads: sizes of what was read.

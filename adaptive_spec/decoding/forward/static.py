@@ -11,7 +11,7 @@ then on: the host issues one call instead of hundreds. Elsewhere the same passes
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -172,7 +172,7 @@ def _uncaptured(step: Step) -> Step:
     return step
 
 
-_pools: dict[torch.device, tuple[int, int]] = {}
+_pools: dict[torch.device, Any] = {}
 
 
 def _graphs(step: Step) -> Step:
@@ -180,7 +180,7 @@ def _graphs(step: Step) -> Step:
     device = torch.device("cuda", torch.cuda.current_device())
     if device not in _pools:
         _pools[device] = torch.cuda.graph_pool_handle()
-    side = torch.cuda.Stream()
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         step()  # allocates, compiles and looks up what may not be done while capturing

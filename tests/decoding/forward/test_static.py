@@ -72,7 +72,7 @@ BUILDERS: list[Any] = [
 
 @pytest.mark.parametrize(
     ("shapes", "capture"),
-    [(SHAPES, None), (SHAPES, recorded), (StaticShapes.fixed(8), None)],
+    [(SHAPES, None), (StaticShapes((2, 8), 128), recorded), (StaticShapes.fixed(8), None)],
     ids=["rounded", "recorded", "fixed"],
 )
 @pytest.mark.parametrize("build", BUILDERS, ids=["llama", "qwen3", "general", "gpt2"])
