@@ -43,7 +43,7 @@ RULES = (
     CoupledNoise(SAMPLING, seed=3),
     GreedyMatch(SamplingParameters(repetition_penalty=1.3)),
 )
-SPECS = ("synthetic",)
+SPECS = ("synthetic", "trimmed", "lookup+trimmed", "lookup+trimmed+synthetic-blocks")
 
 
 @functools.cache
@@ -66,7 +66,7 @@ def trimmed() -> TrimmedDraft:
 
 def part(name: str, slots: int) -> Drafter:
     if name == "lookup":
-        return PromptLookupDrafter(max_ngram=3, min_ngram=2)
+        return PromptLookupDrafter(max_ngram=3, min_ngram=1)
     if name == "trimmed":
         draft = trimmed()
         runner = ModelRunner(draft.model, slots=slots)
