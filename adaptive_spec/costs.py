@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -94,6 +95,20 @@ class ConstantCosts(CostModel):
     @property
     def time_unit(self) -> str:
         return "ms" if self.plain_ms != 1.0 else "plain verifier passes"
+
+    def require_drafters(self, names: Sequence[str]) -> None:
+        """Refuses prices of drafters that are not there, for a slip would go unnoticed.
+
+        Raises:
+          CostsError: a name that is neither one of ``names`` nor the kind of one.
+        """
+        known = {*names, *(name.partition(":")[0] for name in names)}
+        strange = [name for name, _ in self.drafts if name not in known]
+        if strange:
+            raise CostsError(
+                f"costs: draft.{strange[0]} is the price of a drafter that is not there; there "
+                f"are {', '.join(names)}"
+            )
 
     def __str__(self) -> str:
         named = "".join(f"draft.{name}={draft:g}," for name, draft in self.drafts)

@@ -227,3 +227,11 @@ def test_curves_of_drafters_are_kept_in_files(tmp_path: Path) -> None:
     short = DraftCurve(np.array([0.25]), np.array([[0.125]]))
     with pytest.raises(CostsError, match="draft_start_ms has shape"):
         MeasuredCosts((1,), (64,), (1, 9), grid, flat, flat, drafts=(("lookup", short),))
+
+
+def test_prices_of_drafters_that_are_not_there_are_refused() -> None:
+    costs = parse_costs("draft=0.2,draft.lookup=0,draft.early-exit=0.3")
+    assert isinstance(costs, ConstantCosts)
+    costs.require_drafters(("lookup", "early-exit:layers=2", "early-exit:layers=4"))
+    with pytest.raises(CostsError, match=r"draft\.early-exit .* there are lookup, builtin"):
+        costs.require_drafters(("lookup", "builtin"))

@@ -90,7 +90,7 @@ def test_settings_of_replay(
         (("--dtype", "float8"), "dtype = 'float8'; allowed are float32, bfloat16, float16"),
         (("--device", "abacus"), "device = 'abacus': torch cannot use it here"),
         (("--device", "meta"), "device = 'meta': torch cannot use it here"),
-        (("--drafter", "foo"), "unknown drafter 'foo'; there are: early-exit, lookup, none"),
+        (("--drafter", "foo"), "unknown drafter 'foo'; there are: builtin, early-exit, lookup"),
         (("--drafter", "lookup:max_ngram=x"), "max_ngram = 'x'; expected an integer"),
         (("--drafter", "lookup:max_ngram=0"), "max_ngram = 0"),
         (("--drafter", "lookup:foo=1"), "unknown field 'foo'"),

@@ -27,6 +27,8 @@ def test_record_then_compare(pair: TinyPair, tmp_path: Path) -> None:
     assert traces.info.drafter_names == names
     assert all(len(sequence.components) == 3 for sequence in traces)
     costs = f"draft=0.2,draft.lookup=0,draft.{pair.drafter}=0.1,verify=0.01"
+    assert "draft.lokup" in refuse("simulate", path, "--costs", "draft=0.1,draft.lokup=0")
+    assert "draft.lokup" in refuse("compare", path, "--costs", "draft=0.1,draft.lokup=0")
     shown = succeed("simulate", path, "--costs", costs, "-p", "fixed:tau=2").out
     assert "synthetic:hazard=0.5" in shown
     assert "cycles drafted by:" in shown
@@ -70,7 +72,7 @@ def test_drafters_that_cannot_be_composed(pair: TinyPair, unloaded: None) -> Non
     for wrong, words in (
         ("lookup+lookup", "all of them different"),
         ("lookup+synthetic", "give either hazard"),
-        ("lookup+none", "unknown drafter 'none'"),
+        ("lookup+none", "'none' stands alone"),
     ):
         command = ("generate", "--verifier", pair.verifier, "--drafter", wrong)
         assert words in refuse(*command)

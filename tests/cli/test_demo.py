@@ -62,7 +62,7 @@ def test_a_run_that_does_not_hold_fails(tmp_path: Path, monkeypatch: pytest.Monk
         return live._replace(different_outputs={"writing/1": "a real difference"})
 
     monkeypatch.setattr(module, "run_live", broken)
-    result = run("demo", "-o", tmp_path / "results", *SMALL)
+    result = run("demo", "-o", tmp_path / "results", *SMALL, "--drafter", "lookup")
     assert result.code == 1
     assert "ewma: writing/1: output differs: a real difference" in result.err
     assert (tmp_path / "results" / "comparison.json").is_file()

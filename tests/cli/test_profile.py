@@ -69,7 +69,7 @@ def test_sizes_beyond_a_model_s_context_are_refused(pair: TinyPair, tmp_path: Pa
     short = tmp_path / "short"
     tiny_llama(layers=1, context=64, vocab_size=275).save_pretrained(short)
     message = refuse(*command, "--drafter", short, "--contexts", "64", "--widths", "1")
-    assert "the drafter has a context of 64" in message
+    assert "short has a context of 64" in message
     assert [path.name for path in tmp_path.iterdir()] == ["short"]
 
 

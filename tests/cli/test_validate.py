@@ -104,7 +104,7 @@ def test_cycles_that_differ_are_told(pair: TinyPair, tmp_path: Path) -> None:
     first = entry["differences"][0]
     assert (first["id"], first["cycle"]) == ("a", 0)
     assert (first["live"][0], first["replayed"][0]) == (3, 1)
-    assert "fixed:tau=3: a: cycle 0: live (tau, accepted) = (3, " in result.err
+    assert "fixed:tau=3: a: cycle 0: live tau 3, " in result.err
     assert "2 differ" in result.out
 
 
