@@ -10,6 +10,7 @@ from torch import nn
 
 from adaptive_spec import ConstantCosts, Controller, make_policy
 from adaptive_spec.decoding import DecodingEngine, Drafter, ModelRunner, Request, StopRules
+from adaptive_spec.decoding.builtin import builtin_draft_dir
 from adaptive_spec.decoding.drafters import early_exit_model
 from adaptive_spec.decoding.models import (
     BUILTIN,
@@ -47,13 +48,15 @@ class Contestants:
 
         Args:
           verifier: "builtin", a folder, or an id on the hub.
-          drafter: "early-exit:layers=3" or the like, a folder, or an id on the hub.
+          drafter: "builtin", "early-exit:layers=3" or the like, a folder, or an id on the hub.
           policy: of ours against transformers' heuristic schedule.
           dtype: float32, bfloat16 or float16.
           new_tokens: most tokens of an answer.
         """
         self._ours = load_verifier(verifier, dtype=dtype, device="cpu")
         self.encode, self.model = self._ours.encode, self._ours.model
+        if drafter == BUILTIN:
+            drafter = str(builtin_draft_dir())
         self._make_drafter = load_drafter(drafter, self._ours)
         self._make_lookup = load_drafter("lookup", self._ours)
         path = str(builtin_model_dir()) if verifier == BUILTIN else verifier

@@ -138,7 +138,7 @@ def parser() -> argparse.ArgumentParser:
     """The command's options."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     options.add_argument("--verifier", default="builtin")
-    options.add_argument("--drafter", default="early-exit:layers=3")
+    options.add_argument("--drafter", default="builtin")
     options.add_argument("--policy", default="ewma", help="ours against the heuristic schedule")
     options.add_argument("--prompts", type=Path, help="JSON Lines; default: those of the demo")
     options.add_argument("--limit", type=int)
