@@ -115,7 +115,7 @@ def check(job: Job, drafter: str, policy: str) -> None:
 
 @pytest.fixture(scope="module")
 def shipped(verifier: Verifier) -> Job:
-    return Job(verifier, demo_prompts(), 32)
+    return Job(verifier, demo_prompts(), 20)
 
 
 @pytest.mark.parametrize("policy", POLICIES)

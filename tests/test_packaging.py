@@ -16,7 +16,7 @@ import adaptive_spec
 
 ROOT = Path(__file__).resolve().parent.parent
 REMAPPED = ("policies", "simulations")
-PACKAGE_DATA = ("*.json", "*.jsonl", "*.toml", "py.typed")
+PACKAGE_DATA = ("*.json", "*.jsonl", "*.toml", "py.typed", "*.safetensors", "README.md")
 HEAVY = ("torch", "transformers", "pyarrow", "typer", "rich", "hypothesis")
 
 
