@@ -53,6 +53,14 @@ class CostModel(abc.ABC):
         del name
         return self
 
+    def require_drafters(self, names: Sequence[str]) -> None:
+        """Refuses prices, typed by hand, of drafters that are not there: a slip would go unnoticed.
+
+        Raises:
+          CostsError: a name that is neither one of ``names`` nor the kind of one.
+        """
+        del names
+
 
 @dataclass(frozen=True)
 class ConstantCosts(CostModel):
@@ -97,11 +105,6 @@ class ConstantCosts(CostModel):
         return "ms" if self.plain_ms != 1.0 else "plain verifier passes"
 
     def require_drafters(self, names: Sequence[str]) -> None:
-        """Refuses prices of drafters that are not there, for a slip would go unnoticed.
-
-        Raises:
-          CostsError: a name that is neither one of ``names`` nor the kind of one.
-        """
         known = {*names, *(name.partition(":")[0] for name in names)}
         strange = [name for name, _ in self.drafts if name not in known]
         if strange:

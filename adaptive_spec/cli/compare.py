@@ -9,7 +9,6 @@ from adaptive_spec.cli import options
 from adaptive_spec.cli.output import comparison_table, progress, show, write_json
 from adaptive_spec.cli.simulate import DEFAULT_COSTS, DEFAULT_POLICIES, warn_if_infeasible
 from adaptive_spec.cost_files import parse_costs
-from adaptive_spec.costs import ConstantCosts
 from adaptive_spec.registry import make_policy
 from adaptive_spec.simulations.comparison import compare as run_comparison
 from adaptive_spec.traces import read_trace
@@ -42,8 +41,7 @@ def compare(
     budget = options.pass_budget(average_passes, max_passes)
     model = parse_costs(costs)
     traces = read_trace(trace, signals=any(p.looks_inside_draft for p in built))
-    if isinstance(model, ConstantCosts):
-        model.require_drafters(traces.info.drafter_names)
+    model.require_drafters(traces.info.drafter_names)
     other = None if best_static_from is None else read_trace(best_static_from, signals=False)
     with progress() as bar:
         task = bar.add_task("comparing", total=len(specs) + 2)

@@ -151,7 +151,7 @@ class Pair:
             costs = self.guessed_costs()
             note(f"costs: guessed as {costs}; measure them with `adaptive-spec profile`")
         drafter = self.make_drafter(1)
-        if isinstance(costs, ConstantCosts) and drafter is not None:
+        if drafter is not None:
             costs.require_drafters(drafter.names)
         if isinstance(costs, ConstantCosts) and costs.plain_ms == 1.0:
             costs = dataclasses.replace(costs, plain_ms=plain_pass_ms(self.verifier.model))

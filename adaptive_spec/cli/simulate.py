@@ -7,7 +7,6 @@ import typer
 from adaptive_spec.cli import options
 from adaptive_spec.cli.output import notes, progress, show, summary_table, write_json
 from adaptive_spec.cost_files import parse_costs
-from adaptive_spec.costs import ConstantCosts
 from adaptive_spec.registry import make_policy
 from adaptive_spec.simulations.hindsight import least_passes
 from adaptive_spec.simulations.simulator import replay
@@ -38,8 +37,7 @@ def simulate(
     budget = options.pass_budget(average_passes, max_passes)
     model = parse_costs(costs)
     traces = read_trace(trace, signals=any(p.looks_inside_draft for p in built))
-    if isinstance(model, ConstantCosts):
-        model.require_drafters(traces.info.drafter_names)
+    model.require_drafters(traces.info.drafter_names)
     if concurrency is not None:
         concurrency = min(concurrency, len(traces))
     summaries, entries = [], []

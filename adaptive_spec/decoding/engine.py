@@ -400,7 +400,7 @@ class DecodingEngine:
             verify_ms=times_ms[1],
             context_tokens=int(plan.cycle.prompt_tokens[i]) + position,
             batch_size=plan.rows.size,
-            drafter=self.drafter.names[plan.drafter[i]] if self.drafter and drafted else None,
+            drafter=self.controller.drafters[plan.drafter[i]] if drafted else None,
         )
 
     def _admit(self, intake: Intake) -> list[Event]:
