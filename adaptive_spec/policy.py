@@ -235,6 +235,9 @@ class Policy(abc.ABC, Generic[RowsT, SharedT]):
     learns: ClassVar[str] = "nothing"
     """What the state is learned from: "nothing", "per sequence" or "across sequences"."""
 
+    signals: ClassVar[tuple[str, ...]] = ()
+    """Fields of ``DraftSignals`` without which it cannot judge; where one is NaN, it drafts on."""
+
     @abc.abstractmethod
     def init(self, num_sequences: int, seed: int) -> State[RowsT, SharedT]:
         """Fresh state for ``num_sequences`` sequences, whose rows are all alike.

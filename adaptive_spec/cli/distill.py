@@ -34,6 +34,14 @@ def distill(
             rich_help_panel=_WRITING,
         ),
     ] = None,
+    documents: Annotated[
+        Path | None,
+        typer.Option(
+            help="Text file, or folder of .txt and .md files, on whose passages made-up prompts "
+            "set tasks; the verifier's earlier answers serve too.",
+            rich_help_panel=_WRITING,
+        ),
+    ] = None,
     limit: options.LimitOption = None,
     category: options.CategoryOption = None,
     chat_template: options.ChatTemplateOption = True,
@@ -43,9 +51,31 @@ def distill(
     max_new_tokens: Annotated[
         int, typer.Option(min=4, help="Most tokens of an answer.", rich_help_panel=_WRITING)
     ] = 192,
+    passage_tokens: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Most tokens of the passages in a made-up prompt; raise it for long prompts.",
+            rich_help_panel=_WRITING,
+        ),
+    ] = 768,
+    task_share: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Share of made-up prompts with passages.", rich_help_panel=_WRITING
+        ),
+    ] = 0.25,
     writing_batch: Annotated[
         int, typer.Option(min=1, help="Sequences written at a time.", rich_help_panel=_WRITING)
     ] = 64,
+    start_from: Annotated[
+        str | None,
+        typer.Option(
+            help="Draft to train on from: 'builtin' or a folder; default: the verifier's layers.",
+            metavar="DRAFT",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
     layers: Annotated[
         str,
         typer.Option(
@@ -71,6 +101,9 @@ def distill(
     learning_rate: Annotated[
         float, typer.Option(help="At its peak.", rich_help_panel=_TRAINING)
     ] = 1e-3,
+    max_tokens: Annotated[
+        int, typer.Option(min=2, help="Texts are cut to this.", rich_help_panel=_TRAINING)
+    ] = 1024,
     seed: options.SeedOption = 0,
     dtype: options.DtypeOption = "bfloat16",
     device: options.DeviceOption = None,
@@ -81,10 +114,15 @@ def distill(
     The draft starts from a few of the verifier's layers and shares its embedding and the frequent
     part of its head. An interrupted run goes on when the same command is given again.
     """
+    if prompts is not None and documents is not None:
+        raise ConfigError("--documents are for made-up prompts; give it or --prompts, not both")
     if not learning_rate > 0:
         raise ConfigError(f"--learning-rate {learning_rate}: it must be above 0")
     pair = Pair.load(verifier, "none", dtype, device, prepared=False)
+    from adaptive_spec.decoding.builtin import draft_dir
+    from adaptive_spec.decoding.trimmed_draft import load_draft
     from adaptive_spec.distillation.distill import Distillation, distill
+    from adaptive_spec.distillation.passages import Sources, read_documents
     from adaptive_spec.distillation.training import Training
     from adaptive_spec.distillation.writing import Writing
 
@@ -92,15 +130,29 @@ def distill(
         answer_tokens=answer_tokens,
         layers=_numbers(layers),
         head_tokens=head_tokens,
-        writing=Writing(batch_size=writing_batch, max_new_tokens=max_new_tokens, seed=seed),
+        writing=Writing(
+            batch_size=writing_batch,
+            passage_tokens=passage_tokens,
+            max_new_tokens=max_new_tokens,
+            task_share=task_share,
+            seed=seed,
+        ),
         training=Training(
-            epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            max_tokens=max_tokens,
+            seed=seed,
         ),
     )
-    given = []
+    sources = Sources(documents=() if documents is None else read_documents(documents))
     if prompts is not None:
         wanted = prompts_from(prompts, limit, category)
         given = [request.prompt_ids for request in pair.requests(wanted, 1, chat_template)]
+        sources = Sources(prompts=given)
+    start = None
+    if start_from is not None:
+        start = load_draft(draft_dir(start_from), pair.verifier.model)
     with progress() as bar:
         tasks: dict[str, TaskID] = {}
 
@@ -112,7 +164,7 @@ def distill(
             bar.update(tasks[stage], completed=done, total=total, description=text)
 
         try:
-            found = distill(pair.verifier, output, settings, given, show)
+            found = distill(pair.verifier, output, settings, sources, start, show)
         except KeyboardInterrupt:
             note("interrupted; the same command goes on where this one stopped")
             raise

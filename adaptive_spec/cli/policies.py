@@ -24,26 +24,29 @@ def policies(json_file: options.JsonOption = None) -> None:
     )
     table.add_column("policy", style="bold")
     table.add_column("what it does, and its fields with their defaults")
+    table.add_column("draft signals")
     table.add_column("learns")
     entries: list[dict[str, object]] = []
     for name in policy_names():
         try:
             cls = policy_class(name)
         except PolicySpecError as error:  # one broken package must not hide the others
-            table.add_row(Text(name), Text(str(error)), "")
+            table.add_row(Text(name), Text(str(error)))
             entries.append({"policy": name, "error": str(error)})
             continue
         fields = _defaults(cls)
         inside = cls.keep_drafting is not Policy.keep_drafting
         text = ", ".join(f"{key}={spec_value(value)}" for key, value in fields.items())
         described = Text(summary(cls)).append(f"\n{text}", style="dim")
-        learns = cls.learns + (", looks inside the draft" if inside else "")
-        table.add_row(Text(name), described, Text(learns))
+        signals = "\n".join(name.replace("_", " ") for name in cls.signals)
+        signals = signals or ("any" if inside else "none")
+        table.add_row(Text(name), described, Text(signals), Text(cls.learns))
         entries.append(
             {
                 "policy": name,
                 "summary": summary(cls),
                 "learns": cls.learns,
+                "signals": list(cls.signals),
                 "looks_inside_draft": inside,
                 "fields": fields,
                 "documentation": inspect.getdoc(cls),

@@ -66,8 +66,10 @@ def builtin_model_dir(on_convert: Callable[[], None] | None = None) -> Path:
     return target
 
 
-def builtin_draft_dir() -> Path:
-    """Folder of the draft model that was distilled for the built-in verifier; see its README.md."""
+def draft_dir(name: str) -> Path:
+    """Folder of a distilled draft; ``builtin`` is the built-in verifier's (see its README.md)."""
+    if name != BUILTIN:
+        return Path(name)
     return Path(__file__).resolve().parent.parent / "data" / "smollm2-135m-draft"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from adaptive_spec._specs import build, split_spec, unknown_name
-from adaptive_spec.decoding.builtin import BUILTIN, builtin_draft_dir, builtin_model_dir
+from adaptive_spec.decoding.builtin import BUILTIN, builtin_model_dir, draft_dir
 from adaptive_spec.decoding.drafters.base import Drafter
 from adaptive_spec.decoding.drafters.composed import SEPARATOR, ComposedDrafter
 from adaptive_spec.decoding.drafters.draft_model import DraftModelDrafter
@@ -271,7 +271,7 @@ def _parse_one(spec: str) -> DrafterSpec:
 
 def _model_drafter(name: str, verifier: Verifier) -> Callable[[int], Drafter]:
     if name == BUILTIN or is_draft_folder(name):
-        draft = load_draft(builtin_draft_dir() if name == BUILTIN else Path(name), verifier.model)
+        draft = load_draft(draft_dir(name), verifier.model)
         prepare(draft.model)
         return lambda slots: DraftModelDrafter(
             ModelRunner(draft.model, slots=slots), name, token_ids=draft.token_ids

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from adaptive_spec.distillation.evaluation import Agreement
+from adaptive_spec.distillation.passages import Sources
 
 if TYPE_CHECKING:
     from adaptive_spec.distillation.distill import Distillation
@@ -11,21 +12,22 @@ if TYPE_CHECKING:
 
 def model_card(
     verifier: str,
-    layers: Sequence[int],
+    layers: Sequence[int] | None,
     settings: "Distillation",
     *,
+    num_layers: int,
     num_parameters: int,
     num_texts: int,
     answer_tokens: int,
     coverage: float,
-    num_prompts_given: int,
+    sources: Sources,
     result: Agreement,
 ) -> str:
     """The card as Markdown."""
-    source = (
-        f"{num_prompts_given} prompts given by the user"
-        if num_prompts_given
-        else "prompts that the verifier made up itself (Magpie, Xu et al. 2024)"
+    begun = (
+        "a draft that was there before, trained on"
+        if layers is None
+        else f"begun as the verifier's layers {', '.join(map(str, layers))}"
     )
     training = settings.training
     depths = " ".join(f"{value:.3f}" for value in result.by_depth)
@@ -37,16 +39,15 @@ def model_card(
 Proposes tokens for speculative decoding with {verifier}, whose embedding and head it shares: it is
 of no use with another model. Made by `adaptive-spec distill`.
 
-- **Weights**: {len(layers)} layers and a final norm, {num_parameters / 1e6:.1f} M parameters,
-  bfloat16; begun as the verifier's layers {", ".join(map(str, layers))}. Its head is the
+- **Weights**: {num_layers} layers and a final norm, {num_parameters / 1e6:.1f} M parameters,
+  bfloat16; {begun}. Its head is the
   verifier's, cut to {settings.head_tokens} tokens (FR-Spec), which cover {coverage:.1%} of the
   answers kept aside.
 - **Data**: {num_texts} texts with {answer_tokens} answer tokens, written by the verifier itself in
-  answer to {source}.
-  No other text was used. {settings.writing.sampled_share:.0%} of the answers are sampled at
+  answer to {_prompts(sources)}. {settings.writing.sampled_share:.0%} of the answers are sampled at
   temperature {settings.writing.temperature:g}, the others greedy.
-- **Recipe**: cross-entropy with the verifier's next-token distribution over the draft's tokens, a
-  prompt's tokens weighted {training.prompt_weight:g}; AdamW, learning rate
+- **Recipe**: cross-entropy with the verifier's next-token distribution over the draft's tokens, at
+  all tokens of an answer and {training.prompt_share:.0%} of its prompt's; AdamW, learning rate
   {training.learning_rate:g} with cosine decay, {training.epochs} epochs in batches of
   {training.batch_size} texts, seed {training.seed}.
 
@@ -58,3 +59,12 @@ row: {depths}.
 | --- | ---: | ---: |
 {rows}
 """
+
+
+def _prompts(sources: Sources) -> str:
+    if sources.prompts:
+        return f"{len(sources.prompts)} prompts given by the user"
+    made_up = "prompts that the verifier made up itself (Magpie, Xu et al. 2024)"
+    if not sources.documents:
+        return f"{made_up}; no other text was used"
+    return f"{made_up} and to tasks on passages out of {len(sources.documents)} documents"

@@ -22,6 +22,7 @@ from adaptive_spec.decoding.models import Verifier
 from adaptive_spec.decoding.trimmed_draft import TrimmedDraft, new_draft, own_weights, save_draft
 from adaptive_spec.distillation.card import model_card
 from adaptive_spec.distillation.evaluation import Agreement, agreement
+from adaptive_spec.distillation.passages import Sources
 from adaptive_spec.distillation.states import load_states, save_states
 from adaptive_spec.distillation.texts import Text, load_texts, save_texts
 from adaptive_spec.distillation.training import States, Training, train
@@ -31,6 +32,8 @@ from adaptive_spec.errors import ConfigError, DistillError
 
 OnProgress: TypeAlias = Callable[[str, int, int, str], None]
 """Called with the stage, how much is done, how much is wanted, and a remark."""
+
+_NO_SOURCES = Sources()
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,8 @@ def distill(
     verifier: Verifier,
     folder: Path,
     settings: Distillation,
-    prompts: Sequence[Sequence[int]] = (),
+    sources: Sources = _NO_SOURCES,
+    start: TrimmedDraft | None = None,
     on_progress: OnProgress = lambda *_: None,
 ) -> Agreement:
     """Makes a draft for a verifier; goes on where an interrupted run of the same settings stopped.
@@ -88,8 +92,9 @@ def distill(
         the draft starts; its own answers are what the draft learns from.
       folder: where the draft goes.
       settings: how it is made.
-      prompts: token ids of prompts to answer, chat template included; where none are given, the
-        verifier makes up prompts of its own.
+      sources: prompts to answer, or documents to make up tasks on.
+      start: a draft of this verifier to train on from, in place of the verifier's own layers;
+        ``settings.layers`` then say nothing.
       on_progress: what is going on.
 
     Returns:
@@ -99,17 +104,17 @@ def distill(
       ConfigError: settings that do not fit the verifier.
       DistillError: the folder was begun with other settings, or training failed.
     """
-    layers = settings.layers_of(verifier.model)
+    layers = settings.layers_of(verifier.model) if start is None else None
     work = folder / "work"
-    _claim(work, verifier, settings, prompts)
-    _write(work, verifier, settings, prompts, on_progress)
+    _claim(work, verifier, settings.writing, sources)
+    _write(work, verifier, settings, sources, on_progress)
     parts = sorted(work.glob("texts-*.npz"))
     _read(parts, verifier.model, on_progress)
     texts, states, aside = _learning_set(parts, settings.kept_aside)
     token_ids = frequent_tokens(
         texts, settings.head_tokens, verifier.model.config.vocab_size, verifier.eos_token_ids
     )
-    draft = initial_draft(verifier.model, layers, token_ids.tolist())
+    draft = initial_draft(verifier.model, start or layers, token_ids.tolist())
     num_steps = settings.training.num_steps(len(texts))
     train(
         draft,
@@ -127,8 +132,8 @@ def distill(
         verifier.model,
         {
             "verifier": verifier.name,
-            "layers": layers,
-            "settings": _plain(settings),
+            "layers": layers or "of the draft it was trained on from",
+            "settings": dataclasses.asdict(settings),
             "agreement": dataclasses.asdict(result),
         },
     )
@@ -136,11 +141,12 @@ def distill(
         verifier.name,
         layers,
         settings,
+        num_layers=draft.model.config.num_hidden_layers,
         num_parameters=sum(p.numel() for p in own_weights(draft).values()),
         num_texts=len(texts),
         answer_tokens=_answer_tokens(texts),
         coverage=coverage(aside, token_ids),
-        num_prompts_given=len(prompts),
+        sources=sources,
         result=result,
     )
     with atomic_write(folder / "README.md") as temporary:
@@ -149,13 +155,26 @@ def distill(
     return result
 
 
-def initial_draft(verifier: Any, layers: Sequence[int], token_ids: Sequence[int]) -> TrimmedDraft:
-    """A draft in float32 that starts from some of the verifier's layers and its final norm."""
-    draft = new_draft(verifier, len(layers), token_ids, torch.float32)
-    theirs = dict(verifier.named_parameters())
+def initial_draft(
+    verifier: Any, origin: Sequence[int] | TrimmedDraft, token_ids: Sequence[int]
+) -> TrimmedDraft:
+    """A draft in float32 that starts from some of the verifier's layers and its final norm.
+
+    Args:
+      verifier: a transformers causal language model.
+      origin: the verifier's layers by number, or a draft whose layers to take.
+      token_ids: ``[H]`` ascending ids that it can propose.
+    """
+    if isinstance(origin, TrimmedDraft):
+        theirs: dict[str, Any] = dict(own_weights(origin))
+        draft = new_draft(verifier, origin.model.config.num_hidden_layers, token_ids, torch.float32)
+    else:
+        draft = new_draft(verifier, len(origin), token_ids, torch.float32)
+        found = dict(verifier.named_parameters())
+        theirs = {name: found[_source_name(name, origin)] for name in own_weights(draft)}
     with torch.no_grad():
         for name, value in own_weights(draft).items():
-            value.copy_(theirs[_source_name(name, layers)])
+            value.copy_(theirs[name])
     return draft
 
 
@@ -169,17 +188,20 @@ def _source_name(name: str, layers: Sequence[int]) -> str:
     return ".".join(parts)
 
 
-def _claim(
-    work: Path, verifier: Verifier, settings: Distillation, prompts: Sequence[Sequence[int]]
-) -> None:
-    """Marks the folder as this run's.
+def _claim(work: Path, verifier: Verifier, writing: Writing, sources: Sources) -> None:
+    """Marks the folder's texts as written in this way; more of them may be asked for later.
 
     Raises:
-      DistillError: it is another run's.
+      DistillError: they were written in another way.
     """
-    digest = zlib.crc32(json.dumps([list(map(int, ids)) for ids in prompts]).encode())
-    ours = {"verifier": verifier.name, "prompts": digest, **_plain(settings)}
-    path = work / "settings.json"
+    prompts = json.dumps([list(map(int, ids)) for ids in sources.prompts]).encode()
+    ours = {
+        "verifier": verifier.name,
+        "prompts": zlib.crc32(prompts),
+        "documents": zlib.crc32(json.dumps(list(sources.documents)).encode()),
+        **dataclasses.asdict(writing),
+    }
+    path = work / "writing.json"
     if not path.is_file():
         with atomic_write(path) as temporary:
             temporary.write_text(json.dumps(ours, indent=2) + "\n", encoding="utf-8")
@@ -188,21 +210,16 @@ def _claim(
     for name, value in ours.items():
         if theirs.get(name) != value:
             raise DistillError(
-                f"{work}: begun with {name} = {theirs.get(name)}, not {value}; use the same "
-                "settings to go on, or another folder"
+                f"{work}: its texts were written with {name} = {theirs.get(name)}, not {value}; "
+                "use the same settings to go on, or another folder"
             )
-
-
-def _plain(settings: Distillation) -> dict[str, Any]:
-    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(settings)))
-    return plain
 
 
 def _write(
     work: Path,
     verifier: Verifier,
     settings: Distillation,
-    prompts: Sequence[Sequence[int]],
+    sources: Sources,
     on_progress: OnProgress,
 ) -> None:
     """Writes parts until there are answers enough."""
@@ -219,7 +236,7 @@ def _write(
                 writer,
                 settings.writing,
                 number,
-                prompts,
+                sources,
                 written,
                 lambda tokens, before=done: on_progress(  # type: ignore[misc]
                     "writing",

@@ -6,7 +6,9 @@ Rush 2016; for speculative decoding DistillSpec, Zhou et al. 2024, forward KL). 
 sees follows from the seed and the step's number alone, so that a resumed run takes the same steps.
 """
 
+import dataclasses
 import math
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +41,8 @@ class Training:
       batch_size: texts of a step, >= 1.
       learning_rate: at its peak, > 0; it falls to zero along a cosine.
       weight_decay: of AdamW, >= 0.
-      prompt_weight: weight of a prompt's tokens in the loss; an answer's have 1.
+      prompt_share: share of a prompt's tokens that a step learns from, 0 to 1, drawn anew at
+        every step; of an answer it learns from all.
       max_tokens: texts are cut to so many tokens, >= 2.
       checkpoint_steps: steps from one checkpoint to the next, >= 1.
       seed: of the order of the texts.
@@ -49,8 +52,8 @@ class Training:
     batch_size: int = 16
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
-    prompt_weight: float = 0.25
-    max_tokens: int = 768
+    prompt_share: float = 0.25
+    max_tokens: int = 1024
     checkpoint_steps: int = 100
     seed: int = 0
 
@@ -94,14 +97,18 @@ def train(
         own.values(), betas=(0.9, 0.95), weight_decay=settings.weight_decay
     )
     num_steps = settings.num_steps(len(texts))
-    start = _resume(checkpoint, own, optimizer, num_steps)
+    origin = _origin(own, draft.token_ids, settings, len(texts))
+    start = _resume(checkpoint, own, optimizer, origin)
     draft.model.train()
     lengths = np.array([min(text.token_ids.size, settings.max_tokens) for text in texts])
     for step in range(start, num_steps):
         rows = _rows_of_step(lengths, settings, step)
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * settings.rate(step, num_steps)
-        loss = _loss(draft, [texts[i] for i in rows], [states[i] for i in rows], settings)
+        generator = np.random.default_rng((settings.seed, step))
+        loss = _loss(
+            draft, [texts[i] for i in rows], [states[i] for i in rows], settings, generator
+        )
         if not math.isfinite(loss.item()):
             raise DistillError(
                 f"distill: the loss is {loss.item()} at step {step}; lower the learning rate"
@@ -111,29 +118,32 @@ def train(
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         if (step + 1) % settings.checkpoint_steps == 0 or step + 1 == num_steps:
-            _save(checkpoint, own, optimizer, step + 1, num_steps)
+            _save(checkpoint, own, optimizer, step + 1, origin)
         if on_step is not None:
             on_step(step + 1, loss.item())
     draft.model.eval()
 
 
 def _loss(
-    draft: TrimmedDraft, texts: Sequence[Text], states: Sequence[States], settings: Training
+    draft: TrimmedDraft,
+    texts: Sequence[Text],
+    states: Sequence[States],
+    settings: Training,
+    generator: np.random.Generator,
 ) -> torch.Tensor:
-    """Weighted mean of the cross-entropies at all tokens but the last of each text."""
+    """Mean of the cross-entropies at an answer's tokens and at a share of its prompt's."""
     device = draft.token_ids.device
     sizes = [min(text.token_ids.size, settings.max_tokens) for text in texts]
     ids = np.zeros((len(texts), max(sizes)), np.int64)
-    weights = np.zeros(ids.shape, np.float32)
+    learned = np.zeros(ids.shape, np.bool_)
     targets = np.zeros((*ids.shape, states[0].shape[1]), np.uint16)
     for i, (text, size) in enumerate(zip(texts, sizes, strict=True)):
         ids[i, :size] = text.token_ids[:size]
         targets[i, : size - 1] = states[i][: size - 1]
-        weights[i, : size - 1] = settings.prompt_weight
-        weights[i, text.answer_start - 1 : size - 1] = 1.0
-    chosen = torch.from_numpy(weights.reshape(-1)).to(device)
-    seen = chosen.nonzero()[:, 0]
-    teacher = torch.from_numpy(targets).to(device).view(torch.bfloat16).flatten(0, 1)[seen]
+        learned[i, : size - 1] = generator.random(size - 1) < settings.prompt_share
+        learned[i, text.answer_start - 1 : size - 1] = True
+    seen = torch.from_numpy(np.flatnonzero(learned)).to(device)
+    teacher = torch.from_numpy(targets[learned]).to(device).view(torch.bfloat16)
     head = draft.model.get_output_embeddings()
     with torch.autocast(device.type, torch.bfloat16):
         # Padding on the right: causal attention keeps it out of everything before it.
@@ -143,9 +153,7 @@ def _loss(
         logits = head(hidden.flatten(0, 1)[seen])
         with torch.no_grad():
             wanted = head(teacher).float().softmax(-1)
-    losses = functional.cross_entropy(logits.float(), wanted, reduction="none")
-    weight = chosen[seen]
-    return (losses * weight).sum() / weight.sum()
+    return functional.cross_entropy(logits.float(), wanted)
 
 
 def _rows_of_step(lengths: IntArray, settings: Training, step: int) -> list[int]:
@@ -169,12 +177,29 @@ def _rows_of_step(lengths: IntArray, settings: Training, step: int) -> list[int]
     return rows
 
 
-def _save(path: Path, own: dict[str, Any], optimizer: Any, step: int, num_steps: int) -> None:
+def _origin(
+    own: dict[str, Any], token_ids: torch.Tensor, settings: Training, num_texts: int
+) -> dict[str, Any]:
+    """What a training is known by, so that no other one's checkpoint is gone on with."""
+    weights = 0
+    for value in (*own.values(), token_ids):
+        weights = zlib.crc32(value.detach().cpu().numpy().tobytes(), weights)
+    return {
+        "head_tokens": token_ids.numel(),
+        "texts": num_texts,
+        **dataclasses.asdict(settings),
+        "starting weights": weights,
+    }
+
+
+def _save(
+    path: Path, own: dict[str, Any], optimizer: Any, step: int, origin: dict[str, Any]
+) -> None:
     with atomic_write(path) as temporary:
         torch.save(
             {
                 "step": step,
-                "num_steps": num_steps,
+                "origin": origin,
                 "weights": {name: value.detach() for name, value in own.items()},
                 "optimizer": optimizer.state_dict(),
             },
@@ -182,16 +207,17 @@ def _save(path: Path, own: dict[str, Any], optimizer: Any, step: int, num_steps:
         )
 
 
-def _resume(path: Path, own: dict[str, Any], optimizer: Any, num_steps: int) -> int:
+def _resume(path: Path, own: dict[str, Any], optimizer: Any, origin: dict[str, Any]) -> int:
     """Loads a checkpoint if there is one; returns the steps already taken."""
     if not path.is_file():
         return 0
     saved = torch.load(path, weights_only=True)
-    if saved["num_steps"] != num_steps:
-        raise DistillError(
-            f"{path}: a checkpoint of a training with {saved['num_steps']} steps, this one has "
-            f"{num_steps}; use the same settings, or another folder"
-        )
+    for name, value in origin.items():
+        if saved["origin"].get(name) != value:
+            raise DistillError(
+                f"{path}: a checkpoint of a training with {name} = {saved['origin'].get(name)}, "
+                f"this one has {value}; use the same settings to go on, or delete it to train anew"
+            )
     with torch.no_grad():
         for name, value in own.items():
             value.copy_(saved["weights"][name])

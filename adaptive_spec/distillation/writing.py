@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from adaptive_spec.decoding.sampling import SamplingParameters
 from adaptive_spec.decoding.stopping import StopRules
 from adaptive_spec.decoding.verification import GREEDY, CoupledNoise, VerificationRule
 from adaptive_spec.distillation.openings import OPENINGS, TASKS
+from adaptive_spec.distillation.passages import Sources, drawn, passage_of, room_for
 from adaptive_spec.distillation.texts import Text
 from adaptive_spec.errors import ConfigError, DistillError
 from adaptive_spec.registry import make_policy
@@ -33,7 +33,7 @@ class Writing:
       part_size: prompts of a part, >= 1.
       batch_size: sequences at a time, >= 1.
       prompt_tokens: most tokens of a prompt that the verifier makes up, after its opening.
-      passage_tokens: most tokens of the passages in a task.
+      passage_tokens: most tokens of the passages in a task together; how many is drawn.
       max_new_tokens: most tokens of an answer.
       task_share: share of made-up prompts that are tasks on passages written before, 0 to 1.
       sampled_share: share of answers that are sampled, 0 to 1; the others are greedy.
@@ -45,7 +45,7 @@ class Writing:
     part_size: int = 512
     batch_size: int = 64
     prompt_tokens: int = 128
-    passage_tokens: int = 400
+    passage_tokens: int = 768
     max_new_tokens: int = 192
     task_share: float = 0.25
     sampled_share: float = 0.5
@@ -71,7 +71,7 @@ def write_part(
     verifier: Verifier,
     settings: Writing,
     number: int,
-    prompts: Sequence[Sequence[int]],
+    sources: Sources,
     written: Sequence[Text],
     on_tokens: Callable[[int], None] = lambda tokens: None,
 ) -> list[Text]:
@@ -81,7 +81,7 @@ def write_part(
       verifier: the model that writes.
       settings: how.
       number: of the part, from 0.
-      prompts: prompts to answer, taken in turn from part to part; none to make them up.
+      sources: prompts to answer, taken in turn from part to part, and passages to set tasks on.
       written: texts of earlier parts, on whose answers tasks may be set.
       on_tokens: called with the answer tokens of this part so far.
 
@@ -89,13 +89,14 @@ def write_part(
       DistillError: nothing came of it, and nothing would come of another part.
     """
     generator = np.random.default_rng((settings.seed, number))
+    prompts = sources.prompts
     if prompts:
         first = number * settings.part_size
         chosen = [list(prompts[i % len(prompts)]) for i in range(first, first + settings.part_size)]
         # Greedy answers to a prompt are all alike: once is enough.
         repeated = [i >= len(prompts) for i in range(first, first + settings.part_size)]
     else:
-        chosen = _made_up(verifier, settings, written, generator)
+        chosen = _made_up(verifier, settings, sources.documents, written, generator)
         repeated = [False] * len(chosen)
     sampled = np.array(repeated, np.bool_) | (
         generator.random(len(chosen)) < settings.sampled_share
@@ -136,6 +137,7 @@ def write_part(
 def _made_up(
     verifier: Verifier,
     settings: Writing,
+    documents: Sequence[str],
     written: Sequence[Text],
     generator: np.random.Generator,
 ) -> list[list[int]]:
@@ -143,10 +145,10 @@ def _made_up(
     before, after = template_around(verifier)
     begun: list[tuple[list[int], bool]] = []
     while len(begun) < settings.part_size:
-        if written and generator.random() < settings.task_share:
-            text, goes_on = _task(verifier, settings, written, generator)
+        if (documents or written) and generator.random() < settings.task_share:
+            text, goes_on = _task(verifier, settings, documents, written, generator)
         else:
-            text, goes_on = _drawn(OPENINGS, generator)[0], True
+            text, goes_on = drawn(OPENINGS, generator)[0], True
         ids = verifier.tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
         begun.append((before + list(ids), goes_on))
     to_go_on = [ids for ids, goes_on in begun if goes_on]
@@ -168,28 +170,18 @@ def _made_up(
 def _task(
     verifier: Verifier,
     settings: Writing,
+    documents: Sequence[str],
     written: Sequence[Text],
     generator: np.random.Generator,
 ) -> tuple[str, bool]:
-    """A task on passages out of earlier answers."""
-    template, goes_on, _ = _drawn(TASKS, generator)
-    room = settings.passage_tokens
-    passages = []
-    for _ in range(1 + template.count("{other}")):
-        ids: list[int] = []
-        while len(ids) < room // 2:
-            text = written[int(generator.integers(len(written)))]
-            ids.extend(text.token_ids[text.answer_start :].tolist())
-            if generator.random() < 0.6:
-                break
-        passages.append(verifier.decode(ids[:room]).strip())
+    """A task on passages out of the documents, if there are any, and out of earlier answers."""
+    template, goes_on, _ = drawn(TASKS, generator)
+    count = 1 + template.count("{other}")
+    room = room_for(settings.passage_tokens, generator) // count
+    passages = [
+        passage_of(verifier, documents, written, max(room, 1), generator) for _ in range(count)
+    ]
     return template.format(passage=passages[0], other=passages[-1]), goes_on
-
-
-def _drawn(choices: Sequence[Any], generator: np.random.Generator) -> Any:
-    """One of the choices by the weights that they end with."""
-    weights = np.array([choice[-1] for choice in choices], np.float64)
-    return choices[int(generator.choice(len(choices), p=weights / weights.sum()))]
 
 
 def template_around(verifier: Verifier) -> tuple[list[int], list[int]]:

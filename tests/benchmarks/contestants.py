@@ -10,7 +10,7 @@ from torch import nn
 
 from adaptive_spec import ConstantCosts, Controller, make_policy
 from adaptive_spec.decoding import DecodingEngine, Drafter, ModelRunner, Request, StopRules
-from adaptive_spec.decoding.builtin import builtin_draft_dir
+from adaptive_spec.decoding.builtin import draft_dir
 from adaptive_spec.decoding.drafters import early_exit_model
 from adaptive_spec.decoding.models import (
     BUILTIN,
@@ -56,7 +56,7 @@ class Contestants:
         self._ours = load_verifier(verifier, dtype=dtype, device="cpu")
         self.encode, self.model = self._ours.encode, self._ours.model
         if drafter == BUILTIN:
-            drafter = str(builtin_draft_dir())
+            drafter = str(draft_dir("builtin"))
         self._make_drafter = load_drafter(drafter, self._ours)
         self._make_lookup = load_drafter("lookup", self._ours)
         path = str(builtin_model_dir()) if verifier == BUILTIN else verifier

@@ -37,8 +37,10 @@ def test_a_policy_of_another_package(
     out = succeed("policies").out
     assert "Drafts while the drafter is sure of itself." in out
     assert "More text" not in out
-    assert "looks inside the draft" in " ".join(out.split())
+    assert "top1 probability" in out
     entries = {entry["policy"]: entry for entry in succeed("policies", "--json", "-").json()}
+    assert entries["while-sure"]["signals"] == ["top1_probability"]
+    assert entries["while-sure"]["looks_inside_draft"] is True
     assert entries["while-sure"]["fields"] == {
         "threshold": 0.2,
         "longest": 6,

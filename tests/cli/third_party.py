@@ -27,6 +27,8 @@ class WhileConfident(Policy[Empty, Empty]):
     tags: tuple[int, ...] = (1, 2)
     made: tuple[int, ...] = field(default_factory=lambda: (3,))
 
+    signals = ("top1_probability",)
+
     def init(self, num_sequences, seed):
         return State(Empty(), Empty())
 

@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from adaptive_spec.decoding.models import Verifier, load_drafter, load_verifier
+from adaptive_spec.decoding.trimmed_draft import load_draft, own_weights
 from adaptive_spec.distillation import distill as module
 from adaptive_spec.distillation.distill import Distillation, distill
+from adaptive_spec.distillation.passages import Sources
 from adaptive_spec.distillation.training import Training
 from adaptive_spec.distillation.writing import Writing
 from adaptive_spec.errors import ConfigError, DistillError
@@ -96,12 +99,42 @@ def test_other_settings_are_refused_in_the_same_folder(made: Path, loaded: Verif
     with pytest.raises(DistillError, match="head_tokens"):
         distill(loaded, made, other)
     with pytest.raises(DistillError, match="prompts"):
-        distill(loaded, made, SETTINGS, prompts=[[5, 6]])
+        distill(loaded, made, SETTINGS, Sources(prompts=[[5, 6]]))
+    with pytest.raises(DistillError, match="starting weights"):
+        distill(loaded, made, dataclasses.replace(SETTINGS, layers=(1, 0)))
+
+
+def test_more_text_can_be_asked_for_later(made: Path, loaded: Verifier, tmp_path: Path) -> None:
+    shutil.copytree(made / "work", tmp_path / "work")
+    (tmp_path / "work" / "training.pt").unlink()
+    before = sorted(path.name for path in tmp_path.glob("work/texts-*"))
+    distill(loaded, tmp_path, dataclasses.replace(SETTINGS, answer_tokens=2000))
+    after = sorted(path.name for path in tmp_path.glob("work/texts-*"))
+    assert len(after) > len(before)
+    assert after[: len(before)] == before
+    for name in before:
+        assert (tmp_path / "work" / name).read_bytes() == (made / "work" / name).read_bytes()
+
+
+def test_a_draft_is_trained_on_from_another(made: Path, loaded: Verifier, tmp_path: Path) -> None:
+    shutil.copytree(made / "work", tmp_path / "work")
+    (tmp_path / "work" / "training.pt").unlink()
+    still = dataclasses.replace(
+        SETTINGS,
+        layers=(0,),  # says nothing: the draft that is trained on has two
+        training=dataclasses.replace(SETTINGS.training, epochs=1, learning_rate=1e-9),
+    )
+    distill(loaded, tmp_path, still, start=load_draft(made, loaded.model))
+    theirs, ours = (own_weights(load_draft(one, loaded.model)) for one in (made, tmp_path))
+    assert len(ours) == len(theirs)
+    for name, value in ours.items():
+        torch.testing.assert_close(value, theirs[name], rtol=2**-7, atol=1e-3)
+    assert "trained on" in (tmp_path / "README.md").read_text(encoding="utf-8")
 
 
 def test_given_prompts_are_answered(loaded: Verifier, tmp_path: Path) -> None:
     prompts = [[i, i + 1, i + 2] for i in range(5, 90)]
-    result = distill(loaded, tmp_path, SETTINGS, prompts=prompts)
+    result = distill(loaded, tmp_path, SETTINGS, Sources(prompts=prompts))
     assert result.num_tokens > 0
     assert "85 prompts given" in (tmp_path / "README.md").read_text(encoding="utf-8")
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from adaptive_spec.decoding.models import Verifier, load_verifier
+from adaptive_spec.distillation.passages import Sources
 from adaptive_spec.distillation.texts import Text
 from adaptive_spec.distillation.writing import Writing, template_around, write_part
 from adaptive_spec.errors import ConfigError, DistillError
@@ -25,22 +26,22 @@ def plain(texts: list[Text]) -> list[Any]:
 
 
 def test_a_part_is_written_alike_again_and_differs_from_the_next(verifier: Verifier) -> None:
-    first = plain(write_part(verifier, SETTINGS, 0, [], []))
+    first = plain(write_part(verifier, SETTINGS, 0, Sources(), []))
     assert first
-    assert first == plain(write_part(verifier, SETTINGS, 0, [], []))
-    assert first != plain(write_part(verifier, SETTINGS, 1, [], []))
+    assert first == plain(write_part(verifier, SETTINGS, 0, Sources(), []))
+    assert first != plain(write_part(verifier, SETTINGS, 1, Sources(), []))
 
 
 def test_batch_size_changes_nothing(verifier: Verifier) -> None:
     alone = dataclasses.replace(SETTINGS, batch_size=1)
-    assert plain(write_part(verifier, SETTINGS, 0, [], [])) == plain(
-        write_part(verifier, alone, 0, [], [])
+    assert plain(write_part(verifier, SETTINGS, 0, Sources(), [])) == plain(
+        write_part(verifier, alone, 0, Sources(), [])
     )
 
 
 def test_prompts_stand_in_the_chat_template(verifier: Verifier) -> None:
     before, after = template_around(verifier)
-    for text in write_part(verifier, SETTINGS, 0, [], []):
+    for text in write_part(verifier, SETTINGS, 0, Sources(), []):
         prompt = text.token_ids[: text.answer_start].tolist()
         assert prompt[: len(before)] == before
         assert prompt[-len(after) :] == after
@@ -51,7 +52,7 @@ def test_tasks_quote_what_was_written(verifier: Verifier) -> None:
     marked = verifier.tokenizer("unmistakable passage")["input_ids"]
     written = [Text(np.array([*before, *marked]), len(before), True)]
     tasks = dataclasses.replace(SETTINGS, task_share=1.0)
-    texts = write_part(verifier, tasks, 0, [], written)
+    texts = write_part(verifier, tasks, 0, Sources(), written)
     assert texts
     for text in texts:
         assert "unmistakable passage" in verifier.decode(text.token_ids.tolist())
@@ -62,7 +63,7 @@ def test_given_prompts_are_taken_in_turn_and_sampled_when_they_come_again(
 ) -> None:
     prompts = [[i, i + 1] for i in range(5, 25)]
     settings = dataclasses.replace(SETTINGS, sampled_share=0.0)
-    first, second = (write_part(verifier, settings, i, prompts, []) for i in (0, 1))
+    first, second = (write_part(verifier, settings, i, Sources(prompts), []) for i in (0, 1))
     starts = [text.token_ids[: text.answer_start].tolist() for text in first + second]
     expected = prompts + prompts[:12]
     assert len(starts) > 25
@@ -77,7 +78,7 @@ def test_greedy_answers_are_the_verifiers_own(verifier: Verifier) -> None:
     import torch
 
     settings = dataclasses.replace(SETTINGS, sampled_share=0.0, part_size=3)
-    for text in write_part(verifier, settings, 0, [[5, 6], [7, 8], [9, 3]], []):
+    for text in write_part(verifier, settings, 0, Sources([[5, 6], [7, 8], [9, 3]]), []):
         start = text.answer_start
         with torch.inference_mode():
             logits = verifier.model(input_ids=torch.from_numpy(text.token_ids)[None]).logits[0]
@@ -90,13 +91,13 @@ def test_without_a_chat_template_prompts_must_be_given(verifier: Verifier) -> No
 
     bare = dataclasses.replace(verifier, tokenizer=Bare())
     with pytest.raises(ConfigError, match="--prompts"):
-        write_part(bare, SETTINGS, 0, [], [])
+        write_part(bare, SETTINGS, 0, Sources(), [])
 
 
 def test_a_verifier_that_ends_no_prompt_is_told_of(verifier: Verifier) -> None:
     endless = dataclasses.replace(verifier, eos_token_ids=())
     with pytest.raises(DistillError, match="give it prompts"):
-        write_part(endless, SETTINGS, 0, [], [])
+        write_part(endless, SETTINGS, 0, Sources(), [])
 
 
 @pytest.mark.parametrize(

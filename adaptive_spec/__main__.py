@@ -1,0 +1,5 @@
+"""``python -m adaptive_spec``: the command, where its script is not on the path."""
+
+from adaptive_spec.cli import main
+
+main()
