@@ -59,6 +59,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "adaptive_spec.testing": (*RECORDS, *ENGINE, "adaptive_spec.testing"),
     "adaptive_spec.cli": ("adaptive_spec",),  # all; and nobody else names cli
+    "adaptive_spec.__main__": ("adaptive_spec.cli",),
 }
 
 # Optional library: the parts that may import it. All others need numpy and scipy only.

@@ -24,7 +24,7 @@ def policies(json_file: options.JsonOption = None) -> None:
     )
     table.add_column("policy", style="bold")
     table.add_column("what it does, and its fields with their defaults")
-    table.add_column("draft signals")
+    table.add_column("draft\nsignals")
     table.add_column("learns")
     entries: list[dict[str, object]] = []
     for name in policy_names():

@@ -35,9 +35,9 @@ def test_a_policy_of_another_package(
 ) -> None:
     install(tmp_path, monkeypatch, {"while-sure": "rule_a:WhileConfident"}, "rule_a")
     out = succeed("policies").out
-    assert "Drafts while the drafter is sure of itself." in out
+    assert "Drafts while the drafter is sure of" in out
     assert "More text" not in out
-    assert "top1 probability" in out
+    assert "top1" in out
     entries = {entry["policy"]: entry for entry in succeed("policies", "--json", "-").json()}
     assert entries["while-sure"]["signals"] == ["top1_probability"]
     assert entries["while-sure"]["looks_inside_draft"] is True
