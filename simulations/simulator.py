@@ -22,7 +22,8 @@ from adaptive_spec.errors import ConfigError
 from adaptive_spec.policy import NO_DRAFTER, DraftSignals, Policy
 from adaptive_spec.registry import make_policy
 from adaptive_spec.simulations.signals import SignalSource
-from adaptive_spec.traces.records import FlatTrace, TraceSet
+from adaptive_spec.traces.flat import FlatTrace
+from adaptive_spec.traces.records import TraceSet
 
 LANES = 8192
 

@@ -9,9 +9,9 @@ from rich.text import Text
 
 from adaptive_spec.cli import options
 from adaptive_spec.cli.live import Pair, finished, prompts_from
+from adaptive_spec.cli.live_runs import decode_plainly
 from adaptive_spec.cli.output import note, progress, results_table, rounded, show, write_json
 from adaptive_spec.cli.rules import chosen_rule
-from adaptive_spec.cli.validate import decode_plainly
 from adaptive_spec.costs import ConstantCosts
 from adaptive_spec.errors import ConfigError, DrafterSpecError
 from adaptive_spec.registry import make_policy

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from adaptive_spec.decoding.models import Verifier, load_drafter, load_verifier
+from adaptive_spec.decoding.drafters.loading import load_drafter
+from adaptive_spec.decoding.models import Verifier, load_verifier
 from adaptive_spec.decoding.trimmed_draft import load_draft, own_weights
 from adaptive_spec.distillation import distill as module
 from adaptive_spec.distillation.distill import Distillation, distill
