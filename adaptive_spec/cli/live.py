@@ -224,7 +224,14 @@ def finished(
         if isinstance(event, Finished):
             done[event.completion.id] = event.completion
             on_finished()
+    say_if_memory_ran_out(engine)
     return done
+
+
+def say_if_memory_ran_out(engine: "DecodingEngine") -> None:
+    """Notes that a run went on with fewer sequences than asked for, if it did."""
+    if engine.batch_limit < engine.batch_size:
+        note(f"memory ran out: went on with {engine.batch_limit} sequences at a time")
 
 
 def _layer_weights(model: Any) -> int:
