@@ -41,6 +41,7 @@ from adaptive_spec.errors import (
     AdaptiveSpecError,
     ConfigError,
     DeviceMemoryError,
+    DrafterError,
     NumericsError,
     is_out_of_memory,
 )
@@ -383,12 +384,12 @@ class DecodingEngine:
         return RunningSequence(request, prompt, limit, self.stop_rules.follow(prompt), seed)
 
     def _read(self, rows: list[int]) -> list[Event]:
-        """Reads the prompts of newly admitted rows: together, or alone where memory runs out."""
+        """Reads the prompts of newly admitted rows: together, or alone where that fails."""
         began = time.perf_counter()
         try:
             reused = self._slots.read(rows)
         except Exception as error:
-            if not is_out_of_memory(error):
+            if not isinstance(error, DrafterError) and not is_out_of_memory(error):
                 raise
             if len(rows) == 1:
                 return [self._fail(rows[0], error)]
@@ -423,8 +424,8 @@ class DecodingEngine:
 
 
 def _reason(request: Request, error: Exception) -> AdaptiveSpecError:
-    if isinstance(error, NumericsError):
-        return NumericsError(f"request {request.id!r}: {error}")
+    if isinstance(error, NumericsError | DrafterError):
+        return type(error)(f"request {request.id!r}: {error}")
     return DeviceMemoryError(
         f"request {request.id!r}: out of memory, even with no other sequence in the pass "
         f"({str(error).strip().partition(chr(10))[0]}); lower max_new_tokens, batch_size (whose "
