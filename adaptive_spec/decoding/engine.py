@@ -13,7 +13,7 @@ import torch
 from adaptive_spec._arrays import BoolArray, IntArray
 from adaptive_spec.controller import Controller, Plan
 from adaptive_spec.decoding.draft import Draft
-from adaptive_spec.decoding.drafters.base import Drafter, empty_signals
+from adaptive_spec.decoding.drafters.base import Drafter, DraftRequest, empty_signals
 from adaptive_spec.decoding.intake import Intake
 from adaptive_spec.decoding.requests import (
     Completion,
@@ -277,8 +277,7 @@ class DecodingEngine:
     def _draft(self, plan: Plan, sequences: list[RunningSequence]) -> Draft:
         if self.drafter is None or not plan.tau.any():
             return Draft.none(len(sequences))
-        return self.drafter.propose_by(
-            plan.drafter,
+        asked = DraftRequest(
             plan.rows.tolist(),
             [sequence.text for sequence in sequences],
             plan.tau,
@@ -290,6 +289,7 @@ class DecodingEngine:
             want_signals=self._record_signals,
             chooser=Chooser(self.rule, _seeds(sequences), self.verifier.vocab_size),
         )
+        return self.drafter.propose_by(plan.drafter, asked)
 
     def _verify(self, plan: Plan, sequences: list[RunningSequence], draft: Draft) -> Verdict:
         """One pass over each row's last verified token and its draft."""

@@ -20,7 +20,7 @@ import torch
 from scipy.optimize import isotonic_regression
 
 from adaptive_spec.costs import DraftCurve, MeasuredCosts
-from adaptive_spec.decoding.drafters.base import Drafter
+from adaptive_spec.decoding.drafters.base import Drafter, DraftRequest
 from adaptive_spec.decoding.drafters.draft_model import DraftModelDrafter
 from adaptive_spec.decoding.runner import ModelRunner
 from adaptive_spec.errors import ConfigError
@@ -157,9 +157,9 @@ class _Bench:
         for row, text in zip(self._rows, texts, strict=True):
             drafter.begin(row, text)
         # One draft first, so that what is timed begins as in the middle of a request.
-        drafter.propose(self._rows, texts, np.ones(len(self._rows), np.int64))
+        drafter.propose(DraftRequest(self._rows, texts, np.ones(len(self._rows), np.int64)))
         began = self._now()
-        drafter.propose(self._rows, texts, np.full(len(self._rows), tau, np.int64))
+        drafter.propose(DraftRequest(self._rows, texts, np.full(len(self._rows), tau, np.int64)))
         elapsed = (self._now() - began) * 1e3
         for row in self._rows:
             drafter.end(row)
