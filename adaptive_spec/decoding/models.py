@@ -4,7 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from adaptive_spec.decoding.builtin import BUILTIN, builtin_model_dir
-from adaptive_spec.decoding.forward.packing import prepare
+from adaptive_spec.decoding.forward import (
+    StaticShapes,
+    has_float32_head,
+    prepare,
+    with_float32_head,
+)
 from adaptive_spec.decoding.pretrained import (
     load_model,
     load_tokenizer,
@@ -24,19 +29,45 @@ class Verifier:
     Attributes:
       name: as asked for; ``model``: transformers model; ``tokenizer``: its tokenizer.
       eos_token_ids: tokens that end a sequence.
+      shapes: what its passes are rounded up to; None to run each as it is.
     """
 
     name: str
     model: Any
     tokenizer: Any
     eos_token_ids: tuple[int, ...]
+    shapes: StaticShapes | None = None
 
     @property
     def numerics(self) -> str:
-        """dtype, device and attention: outputs are the same only where these are."""
-        dtype = str(self.model.dtype).removeprefix("torch.")
-        attention = self.model.config._attn_implementation  # noqa: SLF001 - its only name
-        return f"{dtype}, {self.model.device.type}, {attention}"
+        """dtype, device, attention and shapes: outputs are the same only where these are."""
+        parts = [
+            str(self.model.dtype).removeprefix("torch."),
+            self.model.device.type,
+            self.model.config._attn_implementation,  # noqa: SLF001 - its only name
+        ]
+        if has_float32_head(self.model):
+            parts.append("float32 logits")
+        if self.shapes is not None:
+            parts.append(f"passes of {' or '.join(map(str, self.shapes.widths))} tokens")
+        return ", ".join(parts)
+
+    def runner(self, slots: int = 1, longest_tokens: int | None = None) -> ModelRunner:
+        """Runs it over rows of a cache, in its shapes.
+
+        Args:
+          slots: rows, >= 1.
+          longest_tokens: most tokens that a row will come to hold, prompt included; None where not
+            known. In static shapes the cache then has its final size at once: growing changes them.
+        """
+        if self.shapes is None or longest_tokens is None:
+            return ModelRunner(self.model, slots=slots, shapes=self.shapes)
+        return ModelRunner(
+            self.model,
+            slots=slots,
+            capacity_tokens=longest_tokens + self.shapes.widths[-1],
+            shapes=self.shapes,
+        )
 
     def encode(self, prompt: str, *, chat_template: bool = True) -> list[int]:
         """Tokens of a prompt, as one user message in the chat template or as plain text.
@@ -82,6 +113,8 @@ def load_verifier(
     dtype: str = "float32",
     device: str | None = None,
     prepared: bool = True,
+    float32_logits: bool = False,
+    shapes: StaticShapes | None = None,
 ) -> Verifier:
     """Loads a verifier and its tokenizer.
 
@@ -91,6 +124,8 @@ def load_verifier(
       device: torch device; None for the first CUDA device if there is one, else the CPU.
       prepared: whether its weights are rearranged for decoding (see ``forward.prepare``), or stay
         as transformers loads them.
+      float32_logits: compute logits in float32 where ``dtype`` is another (docs/gpu.md).
+      shapes: round its passes up to these; None to run each as it is.
 
     Raises:
       ConfigError: unknown dtype or device.
@@ -101,11 +136,13 @@ def load_verifier(
     model = load_model(path, name, dtype, device)
     if prepared:
         prepare(model)
+    if float32_logits:
+        with_float32_head(model)
     ModelRunner.check(model)
     tokenizer = load_tokenizer(path)
     if tokenizer is None:
         raise ModelLoadError(f"{name}: no tokenizer there; save it beside the weights")
-    return Verifier(name, model, tokenizer, _eos_token_ids(model, tokenizer))
+    return Verifier(name, model, tokenizer, _eos_token_ids(model, tokenizer), shapes)
 
 
 def _eos_token_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from adaptive_spec.decoding.drafters.specs import (
     parse_drafter,
 )
 from adaptive_spec.decoding.drafters.synthetic import SyntheticDrafter
-from adaptive_spec.decoding.forward.packing import prepare
+from adaptive_spec.decoding.forward import StaticShapes, prepare
 from adaptive_spec.decoding.models import Verifier
 from adaptive_spec.decoding.pretrained import load_model, load_tokenizer
 from adaptive_spec.decoding.runner import ModelRunner
@@ -31,7 +31,9 @@ MakeDrafter: TypeAlias = Callable[[int], Drafter | None]
 """Makes a drafter with so many rows."""
 
 
-def load_drafter(spec: str, verifier: Verifier) -> MakeDrafter:
+def load_drafter(
+    spec: str, verifier: Verifier, *, shapes: StaticShapes | None = None
+) -> MakeDrafter:
     """Loads what a drafter needs, once.
 
     Args:
@@ -40,6 +42,7 @@ def load_drafter(spec: str, verifier: Verifier) -> MakeDrafter:
         or a local folder or hub id of a smaller model with the verifier's vocabulary; or several
         with ``+`` between them, of which the first that proposes something is taken.
       verifier: the verifier.
+      shapes: round passes of draft models up to these; None to run each as it is.
 
     Returns:
       A function that makes drafters with so many rows (None for "none"), which share the weights.
@@ -53,34 +56,40 @@ def load_drafter(spec: str, verifier: Verifier) -> MakeDrafter:
     if parsed is None:
         return lambda slots: None
     if isinstance(parsed, ComposedSpec):
-        makers = [_maker(component, verifier) for component in parsed.components]
+        makers = [_maker(component, verifier, shapes) for component in parsed.components]
         return lambda slots: ComposedDrafter([make(slots) for make in makers])
-    return _maker(parsed, verifier)
+    return _maker(parsed, verifier, shapes)
 
 
-def _maker(parsed: DrafterSpec, verifier: Verifier) -> Callable[[int], Drafter]:
+def _maker(
+    parsed: DrafterSpec, verifier: Verifier, shapes: StaticShapes | None
+) -> Callable[[int], Drafter]:
     """Loads what one drafter needs."""
     if isinstance(parsed, str):
-        return _model_drafter(parsed, verifier)
+        return _model_drafter(parsed, verifier, shapes)
     if isinstance(parsed, LookupSpec):
         return lambda slots: PromptLookupDrafter(parsed.max_ngram, parsed.min_ngram)
     if isinstance(parsed, Hazards):
         return lambda slots: _synthetic_drafter(parsed, verifier, slots)
     early_exit_model(verifier.model, parsed.layers)  # refuses wrong values now
-    return lambda slots: early_exit_drafter(verifier.model, parsed.layers, slots=slots)
+    return lambda slots: early_exit_drafter(
+        verifier.model, parsed.layers, slots=slots, shapes=shapes
+    )
 
 
 def _synthetic_drafter(hazards: Hazards, verifier: Verifier, slots: int) -> Drafter:
-    runner = ModelRunner(verifier.model, slots=slots)
+    runner = verifier.runner(slots)
     return SyntheticDrafter(DraftModelDrafter(runner, "verifier"), hazards, runner.vocab_size)
 
 
-def _model_drafter(name: str, verifier: Verifier) -> Callable[[int], Drafter]:
+def _model_drafter(
+    name: str, verifier: Verifier, shapes: StaticShapes | None
+) -> Callable[[int], Drafter]:
     if name == BUILTIN or is_draft_folder(name):
         draft = load_draft(draft_dir(name), verifier.model)
         prepare(draft.model)
         return lambda slots: DraftModelDrafter(
-            ModelRunner(draft.model, slots=slots), name, token_ids=draft.token_ids
+            ModelRunner(draft.model, slots=slots, shapes=shapes), name, token_ids=draft.token_ids
         )
     dtype = str(verifier.model.dtype).removeprefix("torch.")
     model = prepare(load_model(name, name, dtype, str(verifier.model.device)))
@@ -88,4 +97,6 @@ def _model_drafter(name: str, verifier: Verifier) -> Callable[[int], Drafter]:
     shared = require_shared_vocabulary(name, model, tokenizer, verifier)
     require_shared_special_tokens(name, model, tokenizer, verifier)
     ModelRunner.check(model)
-    return lambda slots: DraftModelDrafter(ModelRunner(model, slots=slots), name, vocab_size=shared)
+    return lambda slots: DraftModelDrafter(
+        ModelRunner(model, slots=slots, shapes=shapes), name, vocab_size=shared
+    )
