@@ -9,6 +9,7 @@ from adaptive_spec.cli.compare import compare
 from adaptive_spec.cli.demo import demo
 from adaptive_spec.cli.distill import distill
 from adaptive_spec.cli.generate import generate
+from adaptive_spec.cli.groups import with_options
 from adaptive_spec.cli.import_run_lengths import import_run_lengths
 from adaptive_spec.cli.policies import policies
 from adaptive_spec.cli.profile import profile
@@ -46,14 +47,14 @@ def _root(
     pass
 
 
-app.command("demo")(demo)
-app.command("generate")(generate)
-app.command("record")(record)
-app.command("profile")(profile)
-app.command("distill")(distill)
-app.command("import-run-lengths")(import_run_lengths)
-app.command("simulate")(simulate)
-app.command("compare")(compare)
-app.command("validate")(validate)
-app.command("verify")(verify)
-app.command("policies")(policies)
+app.command("demo")(with_options(demo))
+app.command("generate")(with_options(generate))
+app.command("record")(with_options(record))
+app.command("profile")(with_options(profile))
+app.command("distill")(with_options(distill))
+app.command("import-run-lengths")(with_options(import_run_lengths))
+app.command("simulate")(with_options(simulate))
+app.command("compare")(with_options(compare))
+app.command("validate")(with_options(validate))
+app.command("verify")(with_options(verify))
+app.command("policies")(with_options(policies))

@@ -11,6 +11,7 @@ from rich.table import Table
 from adaptive_spec._optional import require
 from adaptive_spec.cli import options
 from adaptive_spec.cli.live import Pair, prompts_from
+from adaptive_spec.cli.live_options import ModelOptions
 from adaptive_spec.cli.live_runs import LiveRun, decode_plainly, explain, record_all, run_live
 from adaptive_spec.cli.output import (
     comparison_table,
@@ -20,20 +21,22 @@ from adaptive_spec.cli.output import (
     results_table,
     write_json,
 )
+from adaptive_spec.cli.rules import SamplingOptions
 from adaptive_spec.cli.streaming import ACCEPTED_STYLE, AnswerPrinter
 from adaptive_spec.cli.validate import DEFAULT_POLICIES
 from adaptive_spec.cost_files import save_costs
 from adaptive_spec.costs import MeasuredCosts
-from adaptive_spec.errors import DrafterSpecError
 from adaptive_spec.registry import make_policy
 from adaptive_spec.simulations.comparison import compare
 from adaptive_spec.traces import TraceSet, write_cycles, write_trace
 
 if TYPE_CHECKING:
     from adaptive_spec.decoding.requests import Request
+    from adaptive_spec.decoding.verification import VerificationRule
 
 
 def demo(
+    *,
     output: Annotated[
         Path,
         typer.Option(
@@ -46,14 +49,16 @@ def demo(
     drafter: options.DrafterOption = options.AUTO,
     max_new_tokens: Annotated[int, typer.Option(min=8, help="Most tokens of an answer.")] = 48,
     limit: Annotated[int | None, typer.Option(min=2, help="Take the first prompts only.")] = None,
+    sampling: SamplingOptions,
     seed: options.SeedOption = 0,
 ) -> None:
     """The main job on a real pair: decode, record, replay, validate, compare. A few minutes."""
     require("pyarrow", "trace")
-    if drafter == "none":
-        raise DrafterSpecError("demo: --drafter none leaves nothing to compare; try lookup")
+    models = ModelOptions(drafter=drafter)
+    models.require_drafter("compare")
+    rule = sampling.chosen_to_replay(seed)
     began = time.perf_counter()
-    pair = Pair.load("builtin", drafter, "float32", None)
+    pair = models.load()
     prompts = prompts_from(None, limit)
     requests = pair.requests(prompts, max_new_tokens, chat_template=True)
 
@@ -68,14 +73,14 @@ def demo(
     _step(2, f"Watch: {prompts[0].id!r}, tau chosen by ewma")
     results.print("  drafted and accepted", style=ACCEPTED_STYLE, end="")
     results.print("  the verifier's own\n")
-    _stream(pair, requests[0], costs)
+    _stream(pair, requests[0], costs, rule)
 
     _step(3, f"Decode {len(requests)} prompts plainly, then with each policy")
     with progress() as bar:
         task = bar.add_task("plain decoding", total=len(requests))
-        plain = decode_plainly(pair, requests, 1, lambda: bar.advance(task))
+        plain = decode_plainly(pair, requests, 1, lambda: bar.advance(task), rule=rule)
         note("  plain decoding done")
-        traces = record_all(pair, requests, plain, True, max_new_tokens, signal_depth=10)
+        traces = record_all(pair, requests, plain, True, max_new_tokens, signal_depth=10, rule=rule)
         write_trace(traces, output / "trace.parquet")
         runs = []
         for spec in DEFAULT_POLICIES:
@@ -87,11 +92,12 @@ def demo(
                 spec,
                 costs,
                 seed=seed,
+                rule=rule,
                 on_finished=lambda task=task: bar.advance(task),  # type: ignore[misc]
             )
             runs.append(run)
             name = spec.partition(":")[0]
-            write_cycles(run.completions, output / f"cycles-{name}.parquet")
+            write_cycles(run.completions, output / f"cycles-{name}.parquet", rule=rule.label)
             note(f"  {spec} done")
     plain_ms = sum(completion.decode_ms for completion in plain.values())
     tokens = sum(len(completion.token_ids) for completion in plain.values())
@@ -130,11 +136,11 @@ def _profile(pair: Pair, seed: int) -> MeasuredCosts:
         )
 
 
-def _stream(pair: Pair, request: "Request", costs: MeasuredCosts) -> None:
+def _stream(pair: Pair, request: "Request", costs: MeasuredCosts, rule: "VerificationRule") -> None:
     from adaptive_spec.decoding.requests import TokensEmitted
 
     answer = AnswerPrinter(pair.verifier)
-    for event in pair.engine(make_policy("ewma"), costs).run([request]):
+    for event in pair.engine(make_policy("ewma"), costs, rule=rule).run([request]):
         if isinstance(event, TokensEmitted):
             answer.show(event)
     answer.end()

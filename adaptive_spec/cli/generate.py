@@ -8,9 +8,10 @@ import typer
 from adaptive_spec._optional import require
 from adaptive_spec.cli import options
 from adaptive_spec.cli.failures import Failures
-from adaptive_spec.cli.live import Pair, prompts_from, say_if_memory_ran_out
+from adaptive_spec.cli.live import say_if_memory_ran_out
+from adaptive_spec.cli.live_options import ModelOptions, PromptOptions
 from adaptive_spec.cli.output import STDOUT, note, print_exactly, results, rounded, write_json
-from adaptive_spec.cli.rules import chosen_rule
+from adaptive_spec.cli.rules import SamplingOptions
 from adaptive_spec.cli.streaming import AnswerPrinter
 from adaptive_spec.cost_files import parse_costs
 from adaptive_spec.errors import ConfigError
@@ -21,37 +22,27 @@ if TYPE_CHECKING:
     from adaptive_spec.decoding.models import Verifier
     from adaptive_spec.decoding.requests import Completion
 
+_PROMPTS = PromptOptions(max_new_tokens=128)
+
 
 def generate(
+    *,
     prompt: Annotated[
         str | None, typer.Argument(help="A prompt; without one, --prompts.", show_default=False)
     ] = None,
-    prompts: options.PromptsOption = None,
-    limit: options.LimitOption = None,
-    category: options.CategoryOption = None,
+    asked: PromptOptions = _PROMPTS,
     policy: options.PolicyOption = "ewma",
-    verifier: options.VerifierOption = "builtin",
-    drafter: options.DrafterOption = options.AUTO,
-    max_new_tokens: options.MaxNewTokensOption = 128,
+    models: ModelOptions,
     stop: Annotated[
         list[str] | None,
         typer.Option(help="End an answer with this text; repeatable.", rich_help_panel="Requests"),
     ] = None,
-    batch_size: options.BatchSizeOption = 1,
-    chat_template: options.ChatTemplateOption = True,
     costs: options.CostsOption = None,
     max_draft_tokens: options.MaxDraftTokensOption = 10,
     average_passes: options.AveragePassesOption = None,
     max_passes: options.MaxPassesOption = None,
-    rule: options.RuleOption = None,
-    temperature: options.TemperatureOption = None,
-    top_k: options.TopKOption = None,
-    top_p: options.TopPOption = None,
-    min_p: options.MinPOption = None,
-    repetition_penalty: options.RepetitionPenaltyOption = None,
+    sampling: SamplingOptions,
     seed: options.SeedOption = 0,
-    dtype: options.DtypeOption = "float32",
-    device: options.DeviceOption = None,
     cycles: Annotated[
         Path | None,
         typer.Option(
@@ -63,38 +54,36 @@ def generate(
     json_file: options.JsonOption = None,
 ) -> None:
     """Decode prompts with a policy; tokens that were drafted and accepted are highlighted."""
-    if prompt is not None and prompts is not None:
+    if prompt is not None and asked.prompts is not None:
         raise ConfigError("give either a PROMPT or --prompts FILE, not both")
     if cycles is not None:
         require("pyarrow", "trace")
-    wanted = (
-        (Prompt("prompt", prompt),)
-        if prompt is not None
-        else prompts_from(prompts, limit, category)
-    )
+    wanted = (Prompt("prompt", prompt),) if prompt is not None else asked.chosen()
     chosen = make_policy(policy)
     budget = options.pass_budget(average_passes, max_passes)
     given = None if costs is None else parse_costs(costs)
-    chosen_by = chosen_rule(rule, temperature, top_k, top_p, min_p, repetition_penalty, seed)
-    pair = Pair.load(verifier, drafter, dtype, device)
+    rule = sampling.chosen(seed)
+    models.require_room(max_draft_tokens)
+    pair = models.load()
     failures = Failures(wanted)
-    requests = failures.requests(pair, max_new_tokens, chat_template)
+    requests = failures.requests(pair, asked.max_new_tokens, asked.chat_template)
     if not requests:
         failures.raise_any()
     engine = pair.engine(
         chosen,
         pair.costs(given),
+        requests=requests,
         max_draft_tokens=max_draft_tokens,
-        batch_size=min(batch_size, len(requests)),
+        batch_size=asked.batch_size,
         budget=budget,
         seed=seed,
         stop_strings=tuple(stop or ()),
         record_signals=cycles is not None,
-        rule=chosen_by,
+        rule=rule,
     )
     from adaptive_spec.decoding.requests import Failed, Finished, TokensEmitted
 
-    streams = batch_size == 1 and json_file != STDOUT
+    streams = asked.batch_size == 1 and json_file != STDOUT
     completions: list[Completion] = []
     answer: AnswerPrinter | None = None
     for event in engine.run(requests):
@@ -118,18 +107,18 @@ def generate(
     if not completions:
         failures.raise_any()
     say_if_memory_ran_out(engine)
-    asked = [request.id for request in requests]
-    completions.sort(key=lambda completion: asked.index(completion.id))
+    order = [request.id for request in requests]
+    completions.sort(key=lambda completion: order.index(completion.id))
     if cycles is not None:
         from adaptive_spec.traces import write_cycles
 
-        write_cycles(completions, cycles, rule=chosen_by.label)
+        write_cycles(completions, cycles, rule=rule.label)
         note(f"cycles written to {cycles}")
     note(_totals(completions))
     report = {
         "policy": policy,
-        "rule": chosen_by.spec,
-        "lossless": chosen_by.lossless,
+        "rule": rule.spec,
+        "lossless": rule.lossless,
         "completions": [_as_dict(pair.verifier, completion) for completion in completions],
         "failures": failures.as_list(),
     }

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,15 +17,18 @@ from adaptive_spec.cli.options import AUTO
 from adaptive_spec.cli.output import note, notes
 from adaptive_spec.controller import Controller
 from adaptive_spec.costs import ConstantCosts, CostModel
-from adaptive_spec.errors import PromptError
+from adaptive_spec.errors import ConfigError, PromptError
 from adaptive_spec.policy import Policy
 from adaptive_spec.prompts import Prompt, demo_prompts, read_prompts
 from adaptive_spec.traces.synthetic import NAME as SYNTHETIC
 
 if TYPE_CHECKING:
+    import torch
+
     from adaptive_spec.decoding.drafters import Drafter
     from adaptive_spec.decoding.drafters.loading import MakeDrafter
     from adaptive_spec.decoding.engine import DecodingEngine
+    from adaptive_spec.decoding.forward import StaticShapes
     from adaptive_spec.decoding.models import Verifier
     from adaptive_spec.decoding.requests import Request
     from adaptive_spec.decoding.verification import VerificationRule
@@ -83,17 +86,38 @@ class Pair:
 
     @staticmethod
     def load(
-        verifier: str, drafter: str, dtype: str, device: str | None, *, prepared: bool = True
+        verifier: str,
+        drafter: str,
+        dtype: str,
+        device: str | None,
+        *,
+        prepared: bool = True,
+        float32_logits: bool = False,
+        verify_width: int | None = None,
+        cuda_graphs: bool = False,
     ) -> "Pair":
         """Loads both models; the built-in one is converted at its first use.
 
-        Arguments are those of ``load_verifier`` and ``load_drafter``; "auto" is the best drafter
-        that comes with the package.
+        Args:
+          verifier: as of ``load_verifier``, as are ``dtype``, ``device``, ``prepared`` and
+            ``float32_logits``.
+          drafter: as of ``load_drafter``; "auto" is the best that comes with the package.
+          dtype: of both models.
+          device: of both models.
+          prepared: whether weights are rearranged.
+          float32_logits: whether the verifier's are.
+          verify_width: tokens of all the verifier's passes; None to run each as it is.
+          cuda_graphs: capture both models' passes, in few shapes.
+
+        Raises:
+          ConfigError: graphs on a device that has none.
+          AdaptiveSpecError: as ``load_verifier`` and ``load_drafter``.
         """
         quiet_libraries()
         from adaptive_spec.decoding.builtin import BUILTIN, builtin_model_dir
         from adaptive_spec.decoding.drafters.loading import load_drafter
         from adaptive_spec.decoding.drafters.specs import parse_drafter
+        from adaptive_spec.decoding.forward import StaticShapes
         from adaptive_spec.decoding.models import load_verifier
         from adaptive_spec.decoding.pretrained import parse_target
 
@@ -101,7 +125,8 @@ class Pair:
             drafter = "lookup+builtin" if verifier == BUILTIN else "lookup"
         # Refuse what is misspelt before loading, or even converting, anything.
         parse_drafter(drafter)
-        parse_target(dtype, device)
+        _, place = parse_target(dtype, device)
+        shapes = _graph_shapes(place) if cuda_graphs else None
         if verifier == BUILTIN:
             builtin_model_dir(
                 on_convert=lambda: note(
@@ -109,8 +134,15 @@ class Pair:
                 )
             )
         with status(f"loading {verifier}"):
-            target = load_verifier(verifier, dtype=dtype, device=device, prepared=prepared)
-            return Pair(target, load_drafter(drafter, target))
+            target = load_verifier(
+                verifier,
+                dtype=dtype,
+                device=device,
+                prepared=prepared,
+                float32_logits=float32_logits,
+                shapes=shapes if verify_width is None else StaticShapes.fixed(verify_width),
+            )
+            return Pair(target, load_drafter(drafter, target, shapes=shapes))
 
     def requests(
         self, prompts: tuple[Prompt, ...], max_new_tokens: int, chat_template: bool
@@ -157,7 +189,9 @@ class Pair:
         if drafter is not None:
             costs.require_drafters(drafter.names)
         if isinstance(costs, ConstantCosts) and costs.plain_ms == 1.0:
-            costs = dataclasses.replace(costs, plain_ms=plain_pass_ms(self.verifier.model))
+            costs = dataclasses.replace(
+                costs, plain_ms=plain_pass_ms(self.verifier.model, shapes=self.verifier.shapes)
+            )
         return costs
 
     def engine(
@@ -165,6 +199,7 @@ class Pair:
         policy: Policy[Any, Any],
         costs: CostModel,
         *,
+        requests: "Sequence[Request]" = (),
         max_draft_tokens: int = 10,
         batch_size: int = 1,
         budget: PassBudget | None = None,
@@ -176,12 +211,18 @@ class Pair:
         rule: "VerificationRule | None" = None,
         stop_tokens: bool = True,
     ) -> "DecodingEngine":
-        """An engine with a controller of its own; greedy without a rule."""
+        """An engine with a controller of its own; greedy without a rule.
+
+        Where ``requests`` are given, it has no more rows than these, and room for the longest.
+        """
         from adaptive_spec.decoding.engine import DecodingEngine
-        from adaptive_spec.decoding.runner import ModelRunner
         from adaptive_spec.decoding.stopping import StopRules
         from adaptive_spec.decoding.verification import GREEDY
 
+        longest = None
+        if requests:
+            batch_size = min(batch_size, len(requests))
+            longest = max(len(r.prompt_ids) + r.max_new_tokens for r in requests)
         drafter = self.make_drafter(batch_size) if drafting else None
         controller = Controller(
             policy,
@@ -192,7 +233,7 @@ class Pair:
             drafters=drafter.names if drafter else ("none",),
         )
         return DecodingEngine(
-            ModelRunner(self.verifier.model, slots=batch_size),
+            self.verifier.runner(batch_size, longest),
             drafter,
             controller,
             StopRules(
@@ -232,6 +273,21 @@ def say_if_memory_ran_out(engine: "DecodingEngine") -> None:
     """Notes that a run went on with fewer sequences than asked for, if it did."""
     if engine.batch_limit < engine.batch_size:
         note(f"memory ran out: went on with {engine.batch_limit} sequences at a time")
+
+
+def _graph_shapes(device: "torch.device") -> "StaticShapes":
+    """The shapes in which passes are captured.
+
+    Raises:
+      ConfigError: a device without CUDA graphs.
+    """
+    from adaptive_spec.decoding.forward import StaticShapes
+
+    if device.type != "cuda":
+        raise ConfigError(
+            f"--cuda-graphs: device {str(device)!r} has none; give a CUDA device, or leave it out"
+        )
+    return StaticShapes()
 
 
 def _layer_weights(model: Any) -> int:

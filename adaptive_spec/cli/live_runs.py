@@ -67,6 +67,7 @@ def decode_plainly(
     engine = pair.engine(
         make_policy("fixed:tau=0"),
         ConstantCosts(),
+        requests=requests,
         batch_size=batch_size,
         drafting=False,
         rule=rule,
@@ -110,6 +111,7 @@ def run_live(
     engine = pair.engine(
         policy,
         costs,
+        requests=requests,
         max_draft_tokens=max_draft_tokens,
         batch_size=batch_size,
         seed=seed,

@@ -14,7 +14,6 @@ AUTO = "auto"
 """The drafter where none is named."""
 
 MODELS, REQUESTS, CONTROL, OUTPUT = "Models", "Requests", "Control", "Output"
-SAMPLING = "Sampling"
 
 VerifierOption = Annotated[
     str,
@@ -113,44 +112,6 @@ MaxPassesOption = Annotated[
     typer.Option(
         help="Most verifier passes of one request; it ends when they are spent.",
         rich_help_panel=CONTROL,
-    ),
-]
-RuleOption = Annotated[
-    str | None,
-    typer.Option(
-        help="How drafts are verified: 'greedy', or to sample: 'rejection' (rejection sampling), "
-        "'coupled' (coupled noise: the same text for every tau) or 'typical' (typical acceptance, "
-        "lossy). Default: greedy; where sampling parameters are given, rejection, or coupled for "
-        "`record`, `validate`.",
-        rich_help_panel=SAMPLING,
-        show_default=False,
-    ),
-]
-TemperatureOption = Annotated[
-    float | None,
-    typer.Option(help="Sample with this temperature; 0: greedy.", rich_help_panel=SAMPLING),
-]
-TopKOption = Annotated[
-    int | None,
-    typer.Option(help="Sample from the so many likeliest tokens.", rich_help_panel=SAMPLING),
-]
-TopPOption = Annotated[
-    float | None,
-    typer.Option(
-        help="Sample from the likeliest tokens of this probability.", rich_help_panel=SAMPLING
-    ),
-]
-MinPOption = Annotated[
-    float | None,
-    typer.Option(
-        help="Sample from tokens at least this share as likely as the likeliest.",
-        rich_help_panel=SAMPLING,
-    ),
-]
-RepetitionPenaltyOption = Annotated[
-    float | None,
-    typer.Option(
-        help="Make tokens of the text less likely, if greater than 1.", rich_help_panel=SAMPLING
     ),
 ]
 SeedOption = Annotated[

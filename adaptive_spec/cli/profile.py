@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from adaptive_spec.cli import options
-from adaptive_spec.cli.live import Pair
+from adaptive_spec.cli.live_options import ModelOptions
 from adaptive_spec.cli.output import note, progress, results, results_table
 from adaptive_spec.cost_files import save_costs
 from adaptive_spec.costs import DraftCurve, MeasuredCosts
@@ -18,6 +18,7 @@ _MOST_SEQUENCES, _MOST_TOKENS = 1024, 1 << 20
 
 
 def profile(
+    *,
     output: Annotated[
         Path,
         typer.Option(
@@ -27,8 +28,7 @@ def profile(
             callback=options.file_to_write,
         ),
     ],
-    verifier: options.VerifierOption = "builtin",
-    drafter: options.DrafterOption = options.AUTO,
+    models: ModelOptions,
     batch_sizes: Annotated[str, typer.Option(help="Sequences per pass.", metavar="N,N...")] = "1,4",
     contexts: Annotated[
         str, typer.Option(help="Tokens before the block.", metavar="N,N...")
@@ -38,8 +38,6 @@ def profile(
     ] = "1,2,3,4,5,6,7,8,9,11,13,16,17,24,33",
     repeats: Annotated[int, typer.Option(min=1, max=1000, help="Measurements of each point.")] = 3,
     seed: options.SeedOption = 0,
-    dtype: options.DtypeOption = "float32",
-    device: options.DeviceOption = None,
 ) -> None:
     """Measure a verifier pass over block size, context and batch, and a draft step.
 
@@ -56,7 +54,7 @@ def profile(
     ]
     if output.suffix != ".json":
         raise ConfigError(f"--output {output}: costs are JSON; give a name that ends in .json")
-    pair = Pair.load(verifier, drafter, dtype, device)
+    pair = models.load()
     from adaptive_spec.decoding.profiler import profile_costs
 
     with progress() as bar:
@@ -68,6 +66,7 @@ def profile(
             contexts=sizes[1],
             widths=sizes[2],
             repeats=repeats,
+            shapes=pair.verifier.shapes,
             generator=np.random.default_rng(seed),
             on_progress=lambda done, total: bar.update(task, completed=done, total=total),
         )

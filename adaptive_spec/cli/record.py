@@ -9,11 +9,12 @@ import typer
 from adaptive_spec._optional import require
 from adaptive_spec.cli import options
 from adaptive_spec.cli.failures import Failures
-from adaptive_spec.cli.live import Pair, prompts_from, say_if_memory_ran_out
+from adaptive_spec.cli.live import Pair, say_if_memory_ran_out
+from adaptive_spec.cli.live_options import ModelOptions, PromptOptions
 from adaptive_spec.cli.output import note, progress
-from adaptive_spec.cli.rules import chosen_rule
+from adaptive_spec.cli.rules import SamplingOptions
 from adaptive_spec.costs import ConstantCosts
-from adaptive_spec.errors import DrafterSpecError, NumericsError
+from adaptive_spec.errors import NumericsError
 from adaptive_spec.registry import make_policy
 from adaptive_spec.traces import Component, SequenceTrace, TraceInfo, TraceWriter
 
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
     from adaptive_spec.decoding.requests import Request
     from adaptive_spec.decoding.verification import VerificationRule
 
+_PROMPTS = PromptOptions(max_new_tokens=128, batch_size=4)
+
 
 def record(
+    *,
     output: Annotated[
         Path,
         typer.Option(
@@ -33,14 +37,8 @@ def record(
             callback=options.path_to_write,
         ),
     ],
-    prompts: options.PromptsOption = None,
-    limit: options.LimitOption = None,
-    category: options.CategoryOption = None,
-    verifier: options.VerifierOption = "builtin",
-    drafter: options.DrafterOption = options.AUTO,
-    max_new_tokens: options.MaxNewTokensOption = 128,
-    batch_size: options.BatchSizeOption = 4,
-    chat_template: options.ChatTemplateOption = True,
+    asked: PromptOptions = _PROMPTS,
+    models: ModelOptions,
     signals: Annotated[
         bool,
         typer.Option(
@@ -51,15 +49,8 @@ def record(
     max_draft_tokens: Annotated[
         int, typer.Option(min=1, max=1024, help="Largest tau for which signals are kept.")
     ] = 10,
-    rule: options.RuleOption = None,
-    temperature: options.TemperatureOption = None,
-    top_k: options.TopKOption = None,
-    top_p: options.TopPOption = None,
-    min_p: options.MinPOption = None,
-    repetition_penalty: options.RepetitionPenaltyOption = None,
+    sampling: SamplingOptions,
     seed: options.SeedOption = 0,
-    dtype: options.DtypeOption = "float32",
-    device: options.DeviceOption = None,
 ) -> None:
     """Record what the verifier writes, and what the drafter would have proposed all along it.
 
@@ -67,21 +58,15 @@ def record(
     same command is given again.
     """
     require("pyarrow", "trace")
-    wanted = prompts_from(prompts, limit, category)
-    if drafter == "none":
-        raise DrafterSpecError("record: --drafter none leaves nothing to record; try lookup")
-    chosen_by = chosen_rule(
-        rule, temperature, top_k, top_p, min_p, repetition_penalty, seed, to_sample="coupled"
-    )
-    from adaptive_spec.decoding.recorder import require_tau_invariant
-
-    require_tau_invariant(chosen_by)
-    pair = Pair.load(verifier, drafter, dtype, device)
+    wanted = asked.chosen()
+    models.require_drafter("record")
+    rule = sampling.chosen_to_replay(seed)
+    pair = models.load()
     failures = Failures(wanted)
-    requests = failures.requests(pair, max_new_tokens, chat_template)
+    requests = failures.requests(pair, asked.max_new_tokens, asked.chat_template)
     depth = max_draft_tokens if signals else 0
     recorder, info = recording(
-        pair, chat_template, max_new_tokens, signal_depth=depth, rule=chosen_by
+        pair, asked.chat_template, asked.max_new_tokens, signal_depth=depth, rule=rule
     )
     with TraceWriter(output, info) as writer, progress() as bar:
         left = [r for r in requests if not writer.is_done(r.id, r.prompt_ids)]
@@ -89,7 +74,7 @@ def record(
             note(f"{len(requests) - len(left)} of {len(requests)} are recorded already")
         task = bar.add_task("recording", total=len(requests), completed=len(requests) - len(left))
         try:
-            for sequence in _decoded(pair, recorder, left, batch_size, chosen_by, failures):
+            for sequence in _decoded(pair, recorder, left, asked.batch_size, rule, failures):
                 writer.add(sequence)
                 bar.advance(task)
         except KeyboardInterrupt:
@@ -116,7 +101,8 @@ def _decoded(
     engine = pair.engine(
         make_policy("fixed:tau=0"),
         ConstantCosts(),
-        batch_size=max(min(batch_size, len(requests)), 1),
+        requests=requests,
+        batch_size=batch_size,
         drafting=False,
         rule=rule,
     )

@@ -5,38 +5,25 @@ from rich.table import Table
 from rich.text import Text
 
 from adaptive_spec.cli import options
-from adaptive_spec.cli.live import Pair, prompts_from
+from adaptive_spec.cli.live_options import ModelOptions, PromptOptions
 from adaptive_spec.cli.live_runs import LiveRun, decode_plainly, explain, record_all, run_live
 from adaptive_spec.cli.output import progress, results_table, show, write_json
-from adaptive_spec.cli.rules import chosen_rule
+from adaptive_spec.cli.rules import SamplingOptions
 from adaptive_spec.cost_files import parse_costs
-from adaptive_spec.errors import DrafterSpecError
 from adaptive_spec.registry import make_policy
 
 DEFAULT_POLICIES = ("fixed:tau=3", "ewma", "bandit")
 
 
 def validate(
-    prompts: options.PromptsOption = None,
-    limit: options.LimitOption = None,
-    category: options.CategoryOption = None,
+    *,
+    asked: PromptOptions,
     policy: options.PoliciesOption = None,
-    verifier: options.VerifierOption = "builtin",
-    drafter: options.DrafterOption = options.AUTO,
-    max_new_tokens: options.MaxNewTokensOption = 64,
-    batch_size: options.BatchSizeOption = 1,
-    chat_template: options.ChatTemplateOption = True,
+    models: ModelOptions,
     costs: options.CostsOption = None,
     max_draft_tokens: options.MaxDraftTokensOption = 10,
-    rule: options.RuleOption = None,
-    temperature: options.TemperatureOption = None,
-    top_k: options.TopKOption = None,
-    top_p: options.TopPOption = None,
-    min_p: options.MinPOption = None,
-    repetition_penalty: options.RepetitionPenaltyOption = None,
+    sampling: SamplingOptions,
     seed: options.SeedOption = 0,
-    dtype: options.DtypeOption = "float32",
-    device: options.DeviceOption = None,
     json_file: options.JsonOption = None,
 ) -> None:
     """Run policies live and replay them on a trace of the same prompts; every cycle must agree.
@@ -48,26 +35,25 @@ def validate(
     for spec in specs:
         make_policy(spec)  # refuse a wrong one before any model is loaded
     given = None if costs is None else parse_costs(costs)
-    wanted = prompts_from(prompts, limit, category)
-    if drafter == "none":
-        raise DrafterSpecError("validate: --drafter none leaves nothing to replay; try lookup")
-    chosen_by = chosen_rule(
-        rule, temperature, top_k, top_p, min_p, repetition_penalty, seed, to_sample="coupled"
-    )
-    from adaptive_spec.decoding.recorder import require_tau_invariant
-
-    require_tau_invariant(chosen_by)
-    pair = Pair.load(verifier, drafter, dtype, device)
-    requests = pair.requests(wanted, max_new_tokens, chat_template)
+    wanted = asked.chosen()
+    models.require_drafter("replay")
+    rule = sampling.chosen_to_replay(seed)
+    models.require_room(max_draft_tokens)
+    pair = models.load()
+    requests = asked.requests(pair, wanted)
     model = pair.costs(given)
-    batch_size = min(batch_size, len(requests))
+    batch_size = min(asked.batch_size, len(requests))
     with progress() as bar:
         task = bar.add_task("plain decoding", total=len(requests))
-        plain = decode_plainly(
-            pair, requests, batch_size, lambda: bar.advance(task), rule=chosen_by
-        )
+        plain = decode_plainly(pair, requests, batch_size, lambda: bar.advance(task), rule=rule)
         traces = record_all(
-            pair, requests, plain, chat_template, max_new_tokens, max_draft_tokens, rule=chosen_by
+            pair,
+            requests,
+            plain,
+            asked.chat_template,
+            asked.max_new_tokens,
+            max_draft_tokens,
+            rule=rule,
         )
         runs = []
         for spec in specs:
@@ -82,7 +68,7 @@ def validate(
                     max_draft_tokens=max_draft_tokens,
                     batch_size=batch_size,
                     seed=seed,
-                    rule=chosen_by,
+                    rule=rule,
                     on_finished=lambda task=task: bar.advance(task),  # type: ignore[misc]
                 )
             )

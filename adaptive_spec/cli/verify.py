@@ -8,12 +8,13 @@ from rich.table import Table
 from rich.text import Text
 
 from adaptive_spec.cli import options
-from adaptive_spec.cli.live import Pair, finished, prompts_from
+from adaptive_spec.cli.live import Pair, finished
+from adaptive_spec.cli.live_options import ModelOptions, PromptOptions
 from adaptive_spec.cli.live_runs import decode_plainly
 from adaptive_spec.cli.output import note, progress, results_table, rounded, show, write_json
-from adaptive_spec.cli.rules import chosen_rule
+from adaptive_spec.cli.rules import SamplingOptions
 from adaptive_spec.costs import ConstantCosts
-from adaptive_spec.errors import ConfigError, DrafterSpecError
+from adaptive_spec.errors import ConfigError
 from adaptive_spec.registry import make_policy
 
 if TYPE_CHECKING:
@@ -30,22 +31,12 @@ DRAWS, FALSE_ALARM_RATE = 4, 0.001
 
 
 def verify(
-    prompts: options.PromptsOption = None,
-    limit: options.LimitOption = None,
-    category: options.CategoryOption = None,
+    *,
+    asked: PromptOptions,
     policy: options.PoliciesOption = None,
-    verifier: options.VerifierOption = "builtin",
-    drafter: options.DrafterOption = options.AUTO,
-    max_new_tokens: options.MaxNewTokensOption = 64,
-    batch_size: options.BatchSizeOption = 1,
-    chat_template: options.ChatTemplateOption = True,
+    models: ModelOptions,
     max_draft_tokens: options.MaxDraftTokensOption = 10,
-    rule: options.RuleOption = None,
-    temperature: options.TemperatureOption = None,
-    top_k: options.TopKOption = None,
-    top_p: options.TopPOption = None,
-    min_p: options.MinPOption = None,
-    repetition_penalty: options.RepetitionPenaltyOption = None,
+    sampling: SamplingOptions,
     seed: options.SeedOption = 0,
     tolerance: Annotated[
         float | None,
@@ -72,8 +63,6 @@ def verify(
             rich_help_panel="Judgement",
         ),
     ] = None,
-    dtype: options.DtypeOption = "float32",
-    device: options.DeviceOption = None,
     json_file: options.JsonOption = None,
 ) -> None:
     """Check that the output is the verifier's own: exit code 1 if it is not.
@@ -89,10 +78,10 @@ def verify(
         raise ConfigError(
             f"--false-alarm-rate {false_alarm_rate}: it must be greater than 0 and less than 1"
         )
-    chosen_by = chosen_rule(rule, temperature, top_k, top_p, min_p, repetition_penalty, seed)
-    if not chosen_by.lossless:
-        raise ConfigError(f"the rule {chosen_by.name!r} is lossy by design: nothing to verify")
-    if chosen_by.tau_invariant:
+    rule = sampling.chosen(seed)
+    if not rule.lossless:
+        raise ConfigError(f"the rule {rule.name!r} is lossy by design: nothing to verify")
+    if rule.tau_invariant:
         of_no_use = {"--draws": draws, "--false-alarm-rate": false_alarm_rate}
         how = "its output is compared with plain decoding's, token for token"
     else:
@@ -101,25 +90,23 @@ def verify(
     for name, value in of_no_use.items():
         if value is not None:
             raise ConfigError(
-                f"{name} {value:g}: means nothing under the rule {chosen_by.name!r}: {how}; "
+                f"{name} {value:g}: means nothing under the rule {rule.name!r}: {how}; "
                 "leave it out, or choose another --rule"
             )
-    wanted = prompts_from(prompts, limit, category)
-    if drafter == "none":
-        raise DrafterSpecError("verify: --drafter none leaves nothing to verify; try lookup")
-    pair = Pair.load(verifier, drafter, dtype, device)
-    requests = pair.requests(wanted, max_new_tokens, chat_template)
-    check = _Check(pair, chosen_by, max_draft_tokens, batch_size, seed)
-    if chosen_by.tau_invariant:
+    wanted = asked.chosen()
+    models.require_drafter("verify")
+    models.require_room(max_draft_tokens)
+    pair = models.load()
+    requests = asked.requests(pair, wanted)
+    check = _Check(pair, rule, max_draft_tokens, asked.batch_size, seed)
+    if rule.tau_invariant:
         runs, table = check.outputs(requests, specs, tolerance)
     else:
         runs, table = check.distributions(
             requests, specs, draws or DRAWS, false_alarm_rate or FALSE_ALARM_RATE
         )
     show(table, json_file)
-    write_json(
-        {"rule": chosen_by.spec, "numerics": pair.verifier.numerics, "runs": runs}, json_file
-    )
+    write_json({"rule": rule.spec, "numerics": pair.verifier.numerics, "runs": runs}, json_file)
     if not all(run["holds"] for run in runs):
         raise typer.Exit(1)
 
@@ -159,7 +146,7 @@ class _Check:
             plain = decode_plainly(
                 self._pair,
                 requests,
-                min(self._batch_size, len(requests)),
+                self._batch_size,
                 lambda: bar.advance(task),
                 rule=self._rule,
             )
@@ -242,8 +229,9 @@ class _Check:
         engine = self._pair.engine(
             make_policy(spec),
             ConstantCosts(),
+            requests=requests,
             max_draft_tokens=self._max_draft_tokens,
-            batch_size=min(self._batch_size, len(requests)),
+            batch_size=self._batch_size,
             seed=self._seed,
             measured_times=False,
             rule=self._rule,

@@ -26,10 +26,18 @@ SMALL = ("--limit", 2, "--max-new-tokens", 8)
 
 
 @pytest.mark.usefixtures("builtin")
-@pytest.mark.parametrize("drafter", ["lookup", "early-exit:layers=1"])
-def test_the_main_job(tmp_path: Path, drafter: str) -> None:
+@pytest.mark.parametrize(
+    ("drafter", "sampling", "rule"),
+    [
+        ("lookup", (), "greedy"),
+        ("early-exit:layers=1", ("--temperature", 0.8), "coupled:temperature=0.8"),
+    ],
+)
+def test_the_main_job(
+    tmp_path: Path, drafter: str, sampling: tuple[object, ...], rule: str
+) -> None:
     folder = tmp_path / "results"
-    result = succeed("demo", "-o", folder, *SMALL, "--drafter", drafter)
+    result = succeed("demo", "-o", folder, *SMALL, "--drafter", drafter, *sampling)
     for words in (
         "1. Profile:",
         "2. Watch: 'writing/1'",
@@ -46,6 +54,7 @@ def test_the_main_job(tmp_path: Path, drafter: str) -> None:
 
     traces = read_trace(folder / "trace.parquet")
     assert [s.id for s in traces] == ["writing/1", "writing/2"]
+    assert traces.info.rule == rule
     assert load_costs(folder / "costs.json").widths[-1] == 11
     assert len(json.loads((folder / "comparison.json").read_text())["policies"]) == 4
     for name in ("fixed", "ewma", "bandit"):

@@ -72,11 +72,17 @@ def test_sampled_text_is_recorded_and_validated(pair: TinyPair, tmp_path: Path) 
 
 @pytest.mark.usefixtures("unloaded")
 def test_bad_options_are_refused(pair: TinyPair, tmp_path: Path) -> None:
-    for command in (("generate", "x"), ("record", "-o", tmp_path / "t.parquet"), ("validate",)):
+    demo = ("demo", "-o", tmp_path / "results")
+    for command in (
+        ("generate", "x"),
+        ("record", "-o", tmp_path / "t.parquet"),
+        ("validate",),
+        demo,
+    ):
         assert "temperature = -1.0; it must be" in refuse(*command, "--temperature", -1)
         assert "top_p = 2.0" in refuse(*command, "--top-p", 2)
         assert "would change nothing" in refuse(*command, "--rule", "greedy", "--top-k", 3)
         assert "did you mean 'rejection'" in refuse(*command, "--rule", "rejecton")
-    for command in (("record", "-o", tmp_path / "t.parquet"), ("validate",)):
+    for command in (("record", "-o", tmp_path / "t.parquet"), ("validate",), demo):
         message = refuse(*command, "--rule", "rejection", "--temperature", 1)
         assert "use the rule 'coupled'" in message
