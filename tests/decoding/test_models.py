@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -27,6 +28,7 @@ from adaptive_spec.decoding.drafters.specs import (
     LookupSpec,
     parse_drafter,
 )
+from adaptive_spec.decoding.forward import StaticForward, StaticShapes
 from adaptive_spec.decoding.models import Verifier, load_verifier
 from adaptive_spec.traces import Hazards
 from tests.tiny_models import tiny_llama
@@ -290,3 +292,18 @@ def test_what_is_no_model(pair: TinyPair, tmp_path: Path) -> None:
     )
     with pytest.raises(ModelLoadError, match="sliding_window = 8"):
         load_verifier(unsupported)
+
+
+@pytest.mark.parametrize("drafter", ["early-exit:layers=1", "model"])
+def test_both_models_run_in_the_shapes_asked_for(
+    pair: TinyPair, verifier: Verifier, drafter: str
+) -> None:
+    shapes = StaticShapes((1, 2))
+    shaped = dataclasses.replace(verifier, shapes=shapes)
+    name = str(pair.drafter) if drafter == "model" else drafter
+    draft = load_drafter(name, shaped, shapes=shapes)(2)
+    assert isinstance(draft, DraftModelDrafter)
+    for runner in (draft.runner, shaped.runner(2)):
+        assert isinstance(runner._forward, StaticForward)
+    assert shaped.runner(2, 300).cache.capacity_tokens >= 302
+    assert shaped.numerics == f"{verifier.numerics}, passes of 1 or 2 tokens"
