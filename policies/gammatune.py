@@ -36,6 +36,7 @@ from adaptive_spec.policy import (
     State,
 )
 
+
 class Lengths(NamedTuple):
     """Draft length g of each sequence and the moving mean of A behind it, ``[B]`` each."""
 
