@@ -123,7 +123,8 @@ class SglangTiers(Policy[Empty, Tiers]):
     def update(self, state: State[Empty, Tiers], outcome: Outcome) -> State[Empty, Tiers]:
         at = self._slot_at(outcome.cycle.batch_size)
         slot = self._slots[at]
-        tier, mean, batches = (part.copy() for part in state.shared)
+        now = state.shared
+        tier, mean, batches = now.tier.copy(), now.mean_accepted.copy(), now.batches.copy()
         drafted = outcome.num_draft_tokens > 0
         if slot.tiers[tier[at]] > 0:
             if not drafted.any():
