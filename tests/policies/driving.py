@@ -1,6 +1,6 @@
-"""Drives one sequence through a controller, cycle by cycle, with prescribed run lengths."""
+"""Drives sequences through a controller, cycle by cycle, with prescribed run lengths."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,14 +18,31 @@ def drive(
     max_draft_tokens: int = 10,
     proposes: bool = True,
 ) -> list[int]:
-    """tau of each cycle, when the draft's run lengths are ``runs``."""
+    """tau of each cycle of one sequence, when the draft's run lengths are ``runs``."""
+    taus = drive_batch(policy, ([run] for run in runs), costs, max_draft_tokens, proposes)
+    return [tau for (tau,) in taus]
+
+
+def drive_batch(
+    policy: Policy[Any, Any],
+    runs: Iterable[Sequence[int]],
+    costs: CostModel = CHEAP,
+    max_draft_tokens: int = 10,
+    proposes: bool = True,
+) -> list[list[int]]:
+    """tau of each cycle and sequence; ``runs`` has a run length per sequence for each cycle.
+
+    Sequences come as they are needed, and those beyond a cycle's run lengths sit it out.
+    """
     controller = Controller(policy, costs=costs, max_draft_tokens=max_draft_tokens)
-    rows = controller.admit(np.array([10]), np.array([UNLIMITED_TOKENS]))
     taus = []
-    for run in runs:
-        plan = controller.decide(rows)
+    for lengths in runs:
+        missing = len(lengths) - controller.running.size
+        if missing > 0:
+            controller.admit(np.full(missing, 10), np.full(missing, UNLIMITED_TOKENS))
+        plan = controller.decide(controller.running[: len(lengths)])
         drafted = plan.tau if proposes else np.zeros_like(plan.tau)
-        accepted = np.minimum(drafted, run)
+        accepted = np.minimum(drafted, lengths)
         controller.observe(plan, drafted, accepted, accepted + 1)
-        taus.append(int(plan.tau[0]))
+        taus.append(plan.tau.tolist())
     return taus

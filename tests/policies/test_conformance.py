@@ -13,6 +13,17 @@ VARIANTS = {
         for algorithm in ("ucb1", "ucb-tuned", "thompson", "exp3")
         for scope in ("shared", "sequence")
     ],
+    "cascade": ["cascade", "cascade:taus=3/1,test_cycles=1,set_cycles=2,longest_pause=3"],
+    "gammatune": ["gammatune", "gammatune:least=2,most=4,step=0,smoothing=1"],
+    "gammatune-plus": ["gammatune-plus"],
+    "sglang-throughput": [
+        "sglang-throughput",
+        "sglang-throughput:tiers=1/2/9,window=2,interval=1,hysteresis=0.1",
+    ],
+    "sglang-tiers": ["sglang-tiers", "sglang-tiers:tiers=0/2/9,initial=0,warmup=0,interval=1"],
+    "smartspec": ["smartspec", "smartspec:initial=1,smoothing=1"],
+    "tensorrt-gate": ["tensorrt-gate", "tensorrt-gate:window=2,threshold=0.5"],
+    "vllm-table": ["vllm-table", "vllm-table:batch_sizes=1/2/4,taus=9/0/1024"],
 }
 
 
