@@ -8,6 +8,7 @@ from adaptive_spec import __version__
 from adaptive_spec.cli.compare import compare
 from adaptive_spec.cli.demo import demo
 from adaptive_spec.cli.distill import distill
+from adaptive_spec.cli.fit_head import fit_head
 from adaptive_spec.cli.generate import generate
 from adaptive_spec.cli.import_run_lengths import import_run_lengths
 from adaptive_spec.cli.policies import policies
@@ -51,6 +52,7 @@ app.command("generate")(generate)
 app.command("record")(record)
 app.command("profile")(profile)
 app.command("distill")(distill)
+app.command("fit-head")(fit_head)
 app.command("import-run-lengths")(import_run_lengths)
 app.command("simulate")(simulate)
 app.command("compare")(compare)

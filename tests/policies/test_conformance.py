@@ -13,6 +13,13 @@ VARIANTS = {
         for algorithm in ("ucb1", "ucb-tuned", "thompson", "exp3")
         for scope in ("shared", "sequence")
     ],
+    "heuristic": ["heuristic", "heuristic:initial=1,scope=sequence"],
+    "confidence": ["confidence", "confidence:threshold=0.9,tau=3", "confidence:adapt=false"],
+    "svip": ["svip", "svip:tau=0"],
+    "adaedl": ["adaedl", "adaedl:threshold=0.01,target=0.3,tau=30"],
+    "draft-verify": ["draft-verify", "draft-verify:threshold=1.0"],
+    "specdec-pp": ["specdec-pp", "specdec-pp:threshold=0.9,least_tau=1,discount=0.5,prior=0.01"],
+    "disco": ["disco", "disco:threshold=0.05,tau=5"],
 }
 
 
