@@ -185,9 +185,7 @@ def test_policies_that_look_inside_the_draft_are_replayed(
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
-@pytest.mark.parametrize(
-    "policy", ["confidence:threshold=0.05", "specdec-pp:threshold=0.96", "disco:threshold=0.2"]
-)
+@pytest.mark.parametrize("policy", ["confidence:threshold=0.05", "specdec-pp:threshold=0.96"])
 def test_published_rules_that_stop_inside_the_draft_are_replayed(
     policy: str, batch_size: int
 ) -> None:
