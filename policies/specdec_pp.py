@@ -26,7 +26,16 @@ from adaptive_spec._arrays import BoolArray, FloatArray
 from adaptive_spec.errors import PolicySpecError
 from adaptive_spec.policies._inside import Judged, draft_upto, require_tau, require_within
 from adaptive_spec.policies._signal_features import FEATURES, SIGNALS, signal_features
-from adaptive_spec.policy import Cycle, Decision, DraftSignals, Empty, Outcome, Policy, State
+from adaptive_spec.policy import (
+    MAX_TAU,
+    Cycle,
+    Decision,
+    DraftSignals,
+    Empty,
+    Outcome,
+    Policy,
+    State,
+)
 
 _PRIOR = np.array((0.0, 1.0, 0.0, 0.0, 0.0))
 """Weights of the intercept and of each of ``FEATURES`` for which P is the draft's probability."""
@@ -93,7 +102,7 @@ class SpecDecPp(Policy[Empty, Estimate]):
     def __post_init__(self) -> None:
         require_within("specdec-pp", "threshold", self.threshold, 0, 1)
         require_tau("specdec-pp", self.tau)
-        require_within("specdec-pp", "least_tau", self.least_tau, 1, 1024)
+        require_within("specdec-pp", "least_tau", self.least_tau, 1, MAX_TAU)
         require_within("specdec-pp", "discount", self.discount, 0.5, 1)
         if not 0 < self.prior <= 1e6:
             raise PolicySpecError(f"specdec-pp: prior = {self.prior}; it must be in (0, 1e6]")

@@ -39,6 +39,11 @@ class Inside:
         self.controller = Controller(policy, costs=CHEAP, max_draft_tokens=max_draft_tokens)
         self.rows = self.controller.admit(np.array([10]), np.array([UNLIMITED_TOKENS]))
 
+    def unseen_cycle(self) -> None:
+        """A cycle whose engine does not report signals; all was accepted."""
+        plan = self.controller.decide(self.rows)
+        self.controller.observe(plan, plan.tau, plan.tau, plan.tau + 1)
+
     def cycle(self, run: int = 0, **signals: Sequence[float]) -> int:
         """Tokens drafted; signals that are not given are NaN, as those behind the ones given."""
         said = DraftSignals(*np.full((4, 1, self.controller.max_draft_tokens), np.nan))

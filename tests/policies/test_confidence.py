@@ -18,6 +18,12 @@ def test_without_a_signal_it_drafts_on() -> None:
     assert Inside(Confidence(tau=3)).cycle() == 3
 
 
+def test_an_engine_that_reports_no_signals_teaches_nothing() -> None:
+    sequence = Inside(Confidence())
+    sequence.unseen_cycle()
+    assert np.count_nonzero(sequence.state.rows.counts) == 0
+
+
 def test_the_threshold_worked_by_hand() -> None:
     sequence = Inside(Confidence(), max_draft_tokens=4)
     # Judged: .955 .855 .455 accepted, .355 refused: 4 tokens are too few.

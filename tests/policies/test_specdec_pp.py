@@ -55,6 +55,7 @@ def test_only_what_was_judged_is_learned_from() -> None:
 def test_without_signals_it_drafts_on_and_learns_nothing() -> None:
     sequence = Inside(SpecDecPp())
     assert sequence.cycle(run=2, top1_probability=[0.01] * 10) == 10
+    sequence.unseen_cycle()
     assert sequence.state.shared.weights.tolist() == [0, 1, 0, 0, 0]
 
 
