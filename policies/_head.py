@@ -104,14 +104,14 @@ def read_head(path: str | Path) -> Head:
             f"{where}: hidden_bias must be a list of 1 to {MOST_HIDDEN_UNITS} numbers"
         )
     shapes = ((len(FEATURES),),) * 2 + ((len(FEATURES), units), (units,), (units,), ())
-    values = [
-        _coefficients(data.get(name), shape, f"{where}: {name}")
+    values = {
+        name: _coefficients(data.get(name), shape, f"{where}: {name}")
         for name, shape in zip(_COEFFICIENTS, shapes, strict=True)
-    ]
-    if (values[1] <= 0).any():
+    }
+    if (values["scale"] <= 0).any():
         raise PolicySpecError(f"{where}: scale must hold positive numbers")
     fitted_on = data.get("fitted_on")
-    return Head(*values, fitted_on if isinstance(fitted_on, dict) else {})
+    return Head(**values, fitted_on=fitted_on if isinstance(fitted_on, dict) else {})
 
 
 def _coefficients(value: Any, shape: tuple[int, ...], where: str) -> FloatArray:

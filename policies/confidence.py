@@ -82,7 +82,7 @@ class Confidence(Policy[Matches, Empty]):
         accepted, refused = Judged.of(outcome)
         for label, judged in enumerate((refused, accepted)):
             row, depth = np.nonzero(judged & known)
-            np.add.at(counts, (row, label, cell[row, depth]), 1)
+            np.add.at(counts[:, label], (row, cell[row, depth]), 1)
         return State(Matches(_best_threshold(counts, state.rows.threshold), counts), state.shared)
 
 

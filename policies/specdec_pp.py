@@ -120,8 +120,8 @@ class SpecDecPp(Policy[Empty, Estimate]):
         if depth < self.least_tau:
             return np.ones(cycle.max_tau.shape, np.bool_)
         later = state.shared.acceptance(signal_features(signals)[:, 1:])
-        refusal = 1.0 - later.prod(axis=1)
-        return refusal <= self.threshold
+        on: BoolArray = 1.0 - later.prod(axis=1) <= self.threshold
+        return on
 
     def update(self, state: State[Empty, Estimate], outcome: Outcome) -> State[Empty, Estimate]:
         if outcome.signals is None:

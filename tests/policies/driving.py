@@ -44,7 +44,7 @@ class Inside:
         plan = self.controller.decide(self.rows)
         self.controller.observe(plan, plan.tau, plan.tau, plan.tau + 1)
 
-    def cycle(self, run: int = 0, **signals: Sequence[float]) -> int:
+    def cycle(self, run: int = 0, /, **signals: Sequence[float]) -> int:
         """Tokens drafted; signals that are not given are NaN, as those behind the ones given."""
         said = DraftSignals(*np.full((4, 1, self.controller.max_draft_tokens), np.nan))
         for name, values in signals.items():

@@ -27,14 +27,14 @@ def test_an_engine_that_reports_no_signals_teaches_nothing() -> None:
 def test_the_threshold_worked_by_hand() -> None:
     sequence = Inside(Confidence(), max_draft_tokens=4)
     # Judged: .955 .855 .455 accepted, .355 refused: 4 tokens are too few.
-    assert sequence.cycle(run=3, top1_probability=[0.955, 0.855, 0.455, 0.355]) == 4
+    assert sequence.cycle(3, top1_probability=[0.955, 0.855, 0.455, 0.355]) == 4
     assert sequence.state.rows.threshold.tolist() == [0.4]
     # .755 accepted, .555 refused; .255 behind it is not judged. Of 4 accepted and 2 refused:
     #   theta  fpr  tpr  fpr + 3 (1 - tpr)      theta  fpr  tpr  cost
     #   .95    0    1/4  2.25                   .55    1/2  3/4  1.25
     #   .85    0    2/4  1.50                   .45    1/2  1    0.50  <- least
     #   .75    0    3/4  0.75                   .35    1    1    1.00
-    assert sequence.cycle(run=1, top1_probability=[0.755, 0.555, 0.255]) == 3
+    assert sequence.cycle(1, top1_probability=[0.755, 0.555, 0.255]) == 3
     assert sequence.state.rows.threshold.tolist() == [0.45]
     assert sequence.cycle(top1_probability=[0.5, 0.44, 0.9]) == 2
 
@@ -50,14 +50,14 @@ def test_the_highest_of_equally_good_thresholds_is_taken() -> None:
 def test_one_kind_of_token_alone_does_not_move_it() -> None:
     sequence = Inside(Confidence())
     for _ in range(10):
-        sequence.cycle(run=10, top1_probability=[0.9] * 10)
+        sequence.cycle(10, top1_probability=[0.9] * 10)
     assert sequence.state.rows.threshold.tolist() == [0.4]
 
 
 def test_without_adaptation_nothing_is_kept() -> None:
     sequence = Inside(Confidence(adapt=False))
     for _ in range(10):
-        sequence.cycle(run=1, top1_probability=[0.9] * 10)
+        sequence.cycle(1, top1_probability=[0.9] * 10)
     assert sequence.state.rows.threshold.tolist() == [0.4]
     assert np.count_nonzero(sequence.state.rows.counts) == 0
 

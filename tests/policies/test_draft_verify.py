@@ -11,14 +11,14 @@ from tests.policies.driving import Inside
 
 def test_draft_verify_stops_behind_the_first_improbable_token() -> None:
     sequence = Inside(DraftVerify())
-    assert sequence.cycle(run=9, top1_probability=[0.9, 0.81, 0.79, 0.9]) == 3
+    assert sequence.cycle(9, top1_probability=[0.9, 0.81, 0.79, 0.9]) == 3
     assert sequence.cycle(top1_probability=[0.9] * 10) == 8, "its cap"
 
 
 def test_adaedl_stops_behind_the_first_uncertain_token() -> None:
     # 1 - sqrt(0.2 H) < 0.6 where H > 0.16 / 0.2 = 0.8 nats.
     sequence = Inside(AdaEdl())
-    assert sequence.cycle(run=9, entropy=[0.1, 0.79, 0.81, 0.1]) == 3
+    assert sequence.cycle(9, entropy=[0.1, 0.79, 0.81, 0.1]) == 3
     assert sequence.cycle(entropy=[0.1] * 10) == 7, "its cap"
 
 
@@ -32,24 +32,24 @@ def test_the_threshold_worked_by_hand() -> None:
     # 3 / 3       0.33333   + 0.5       0.83333     + 0.001   0.801
     # 3 / 3       0.41667   + 0.5       0.91667     - 0.001   0.800
     for run in (3, 1, 3, 3):
-        assert sequence.cycle(run=run, top1_probability=said) == 3
+        assert sequence.cycle(run, top1_probability=said) == 3
         steps.append(float(sequence.state.rows.threshold[0]))
     assert steps == pytest.approx([0.799, 0.800, 0.801, 0.800])
     assert sequence.state.rows.acceptance.tolist() == pytest.approx([0.9166667])
     # Drafted to the cap and accepted: AR 0.95833, and nothing stopped it: theta stays.
-    assert sequence.cycle(run=8, top1_probability=[0.9] * 10) == 8
+    assert sequence.cycle(8, top1_probability=[0.9] * 10) == 8
     assert sequence.state.rows.threshold.tolist() == pytest.approx([0.800])
     # Drafted to the cap and refused: AR 0.47917: theta rises all the same.
-    assert sequence.cycle(run=0, top1_probability=[0.9] * 10) == 8
+    assert sequence.cycle(0, top1_probability=[0.9] * 10) == 8
     assert sequence.state.rows.threshold.tolist() == pytest.approx([0.801])
 
 
 def test_adaedl_moves_alike() -> None:
     sequence = Inside(AdaEdl())
-    sequence.cycle(run=0, entropy=[0.0] * 10)  # AR 0.5
+    sequence.cycle(0, entropy=[0.0] * 10)  # AR 0.5
     assert sequence.state.rows.threshold.tolist() == pytest.approx([0.601])
     # Within reach now: 1 - sqrt(0.2 * 0.797) = 0.6008 < 0.601.
-    assert sequence.cycle(run=0, entropy=[0.797] * 10) == 1
+    assert sequence.cycle(0, entropy=[0.797] * 10) == 1
 
 
 @pytest.mark.parametrize("policy", [DraftVerify(), AdaEdl()])
@@ -70,7 +70,7 @@ def test_without_a_signal_they_draft_on(policy: DraftVerify | AdaEdl) -> None:
 def test_the_threshold_stays_a_probability() -> None:
     sequence = Inside(DraftVerify(threshold=1.0))
     for _ in range(5):
-        sequence.cycle(run=0, top1_probability=[1.0] * 10)
+        sequence.cycle(0, top1_probability=[1.0] * 10)
     assert sequence.state.rows.threshold.tolist() == [1.0]
 
 
