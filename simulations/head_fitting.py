@@ -214,7 +214,8 @@ def _fit(examples: Examples, hidden_units: int, seed: int) -> Head:
 
 def _shortened(values: FloatArray) -> FloatArray:
     """To the digits that are written, so that the head reported on is the head that is read."""
-    return np.vectorize(lambda value: float(f"{value:.6g}"), otypes=[np.float64])(values)
+    written = [float(f"{value:.6g}") for value in values.ravel()]
+    return np.array(written).reshape(values.shape)
 
 
 def _log_loss(chance: FloatArray, accepted: BoolArray) -> float:
