@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 import shlex
+import shutil
 import sys
 import tomllib
 import types
@@ -86,8 +87,9 @@ def example_trace() -> TraceSet:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory of a reader who has recorded a trace."""
+    """The working directory of a reader who has recorded a trace, and fitted a head."""
     write_trace(example_trace(), tmp_path / "trace.parquet")
+    shutil.copy(ROOT / "policies" / "disco_head.json", tmp_path / "head.json")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -157,7 +159,7 @@ def check_command(words: list[str]) -> None:
 
 
 @every_document
-@pytest.mark.usefixtures("registered")
+@pytest.mark.usefixtures("registered", "folder")
 def test_commands_parse(name: str) -> None:
     for block in blocks(name, *SHELL):
         for words in shell_lines(block.text):

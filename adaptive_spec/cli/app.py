@@ -8,6 +8,7 @@ from adaptive_spec import __version__
 from adaptive_spec.cli.compare import compare
 from adaptive_spec.cli.demo import demo
 from adaptive_spec.cli.distill import distill
+from adaptive_spec.cli.fit_head import fit_head
 from adaptive_spec.cli.generate import generate
 from adaptive_spec.cli.groups import with_options
 from adaptive_spec.cli.import_run_lengths import import_run_lengths
@@ -52,6 +53,7 @@ app.command("generate")(with_options(generate))
 app.command("record")(with_options(record))
 app.command("profile")(with_options(profile))
 app.command("distill")(with_options(distill))
+app.command("fit-head")(with_options(fit_head))
 app.command("import-run-lengths")(with_options(import_run_lengths))
 app.command("simulate")(with_options(simulate))
 app.command("compare")(with_options(compare))

@@ -22,6 +22,7 @@ def test_outputs_that_cannot_be_written_are_refused_first(
         (("simulate", trace), "--json"),
         (("compare", trace), "--json"),
         (("policies",), "--json"),
+        (("fit-head", trace), "-o"),
         (("generate", "x", "--verifier", pair.verifier), "--json"),
         (("generate", "x", "--verifier", pair.verifier), "--cycles"),
         (("validate", "--verifier", pair.verifier), "--json"),

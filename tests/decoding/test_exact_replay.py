@@ -184,6 +184,16 @@ def test_policies_that_look_inside_the_draft_are_replayed(
     assert len(lengths) > 2, "some drafts were stopped, some were not"
 
 
+@pytest.mark.parametrize("batch_size", [1, 3])
+@pytest.mark.parametrize("policy", ["confidence:threshold=0.05", "specdec-pp:threshold=0.96"])
+def test_published_rules_that_stop_inside_the_draft_are_replayed(
+    policy: str, batch_size: int
+) -> None:
+    completions = run_both("draft-model", policy, batch_size)
+    lengths = {cycle.num_draft_tokens for c in completions for cycle in c.cycles}
+    assert len(lengths) > 2, "some drafts were stopped, some were not"
+
+
 @pytest.mark.parametrize("batch_size", [1, 8])
 @pytest.mark.parametrize("policy", ["ewma", Scripted()], ids=str)
 @pytest.mark.parametrize("name", [*DRAFTERS, "short-context"])

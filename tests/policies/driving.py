@@ -7,6 +7,7 @@ import numpy as np
 
 from adaptive_spec import ConstantCosts, Controller, CostModel, Policy
 from adaptive_spec.controller import UNLIMITED_TOKENS
+from adaptive_spec.policy import DraftSignals
 
 CHEAP = ConstantCosts(draft=0.1, verify=0.0)
 
@@ -46,3 +47,31 @@ def drive_batch(
         controller.observe(plan, drafted, accepted, accepted + 1)
         taus.append(plan.tau.tolist())
     return taus
+
+
+class Inside:
+    """One sequence whose drafts, and what they say of themselves, are prescribed."""
+
+    def __init__(self, policy: Policy[Any, Any], max_draft_tokens: int = 10) -> None:
+        self.controller = Controller(policy, costs=CHEAP, max_draft_tokens=max_draft_tokens)
+        self.rows = self.controller.admit(np.array([10]), np.array([UNLIMITED_TOKENS]))
+
+    def unseen_cycle(self) -> None:
+        """A cycle whose engine does not report signals; all was accepted."""
+        plan = self.controller.decide(self.rows)
+        self.controller.observe(plan, plan.tau, plan.tau, plan.tau + 1)
+
+    def cycle(self, run: int = 0, /, **signals: Sequence[float]) -> int:
+        """Tokens drafted; signals that are not given are NaN, as those behind the ones given."""
+        said = DraftSignals(*np.full((4, 1, self.controller.max_draft_tokens), np.nan))
+        for name, values in signals.items():
+            getattr(said, name)[0, : len(values)] = values
+        plan = self.controller.decide(self.rows)
+        drafted, shown = self.controller.draft_on(plan, plan.tau, said)
+        accepted = np.minimum(drafted, run)
+        self.controller.observe(plan, drafted, accepted, accepted + 1, signals=shown)
+        return int(drafted[0])
+
+    @property
+    def state(self) -> Any:
+        return self.controller.state

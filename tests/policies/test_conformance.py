@@ -24,6 +24,13 @@ VARIANTS = {
     "smartspec": ["smartspec", "smartspec:initial=1,smoothing=1"],
     "tensorrt-gate": ["tensorrt-gate", "tensorrt-gate:window=2,threshold=0.5"],
     "vllm-table": ["vllm-table", "vllm-table:batch_sizes=1/2/4,taus=9/0/1024"],
+    "heuristic": ["heuristic", "heuristic:initial=1,scope=sequence"],
+    "confidence": ["confidence", "confidence:threshold=0.9,tau=3", "confidence:adapt=false"],
+    "svip": ["svip", "svip:tau=0"],
+    "adaedl": ["adaedl", "adaedl:threshold=0.01,target=0.3,tau=30"],
+    "draft-verify": ["draft-verify", "draft-verify:threshold=1.0"],
+    "specdec-pp": ["specdec-pp", "specdec-pp:threshold=0.9,least_tau=1,discount=0.5,prior=0.01"],
+    "disco": ["disco", "disco:threshold=0.05,tau=5"],
 }
 
 
