@@ -5,8 +5,8 @@ elementwise, on arrays of any shape, and are False where the signal is NaN: a dr
 nothing is not stopped. With ``H`` the entropy of the draft distribution in nats:
 
 - max-confidence: ``q(x) < threshold`` (transformers' ``assistant_confidence_threshold``);
-- SVIP: ``sqrt(0.15 H) > threshold`` (Zhang et al., EMNLP 2025, arXiv 2411.18462);
-- AdaEDL: ``1 - sqrt(gamma H) < threshold`` (Agrawal, Jeon, Lee 2024, arXiv 2410.18351);
+- SVIP: ``sqrt(coefficient H) > threshold`` (Zhang et al., EMNLP 2025, arXiv 2411.18462);
+- AdaEDL: ``1 - sqrt(coefficient H) < threshold`` (Agrawal, Jeon, Lee 2024, arXiv 2410.18351);
 - logit margin: ``top-1 logit - top-2 logit < threshold`` (an arm of TapOut, arXiv 2511.02017).
 
 The two entropy tests are monotone in ``H``, so they differ in where they cut, not in what they see.
@@ -22,17 +22,14 @@ MAX_CONFIDENCE_THRESHOLD = 0.4
 SVIP_THRESHOLD = 0.3
 """The paper's ``h``: drafting ends above 0.6 nats."""
 
-SVIP_SCALE = 0.15
+SVIP_COEFFICIENT = 0.15
 """The paper's constant under the root."""
 
-ADAEDL_THRESHOLD = 0.4
-"""Where ``lambda`` begins; the paper's value is not known to us, this one is max-confidence's.
+ADAEDL_THRESHOLD = 0.6
+"""Where ``lambda`` begins; the paper's value is not known to us. Drafting ends above 0.8 nats."""
 
-Both stand for a least probability of acceptance. Drafting ends above 1.8 nats.
-"""
-
-ADAEDL_GAMMA = 0.2
-"""The paper's constant under the root (not a draft length)."""
+ADAEDL_COEFFICIENT = 0.2
+"""The paper's ``gamma``."""
 
 MARGIN_THRESHOLD = 0.7
 """The paper's value is not known to us; here the first choice is twice as likely as the second."""
@@ -46,19 +43,23 @@ def unconfident(
     return stop
 
 
-def svip_stops(entropy: FloatArray, threshold: float | FloatArray = SVIP_THRESHOLD) -> BoolArray:
-    """SVIP: the bound on divergence, ``sqrt(0.15 H)``, is above ``threshold``, >= 0."""
-    stop: BoolArray = np.sqrt(SVIP_SCALE * entropy) > threshold
+def svip_stops(
+    entropy: FloatArray,
+    threshold: float | FloatArray = SVIP_THRESHOLD,
+    coefficient: float = SVIP_COEFFICIENT,
+) -> BoolArray:
+    """SVIP: the bound on divergence, ``sqrt(coefficient H)``, is above ``threshold``, >= 0."""
+    stop: BoolArray = np.sqrt(coefficient * entropy) > threshold
     return stop
 
 
 def adaedl_stops(
     entropy: FloatArray,
     threshold: float | FloatArray = ADAEDL_THRESHOLD,
-    gamma: float = ADAEDL_GAMMA,
+    coefficient: float = ADAEDL_COEFFICIENT,
 ) -> BoolArray:
-    """AdaEDL: the bound on acceptance, ``1 - sqrt(gamma H)``, is below ``threshold``, <= 1."""
-    stop: BoolArray = 1.0 - np.sqrt(gamma * entropy) < threshold
+    """AdaEDL: the bound on acceptance, ``1 - sqrt(coefficient H)``, is below ``threshold``."""
+    stop: BoolArray = 1.0 - np.sqrt(coefficient * entropy) < threshold
     return stop
 
 

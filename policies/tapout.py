@@ -1,8 +1,8 @@
 """The draft ends where the stopping test says so that leads UCB1 over four published tests.
 
 TapOut at sequence level (Sridhar et al. 2025, arXiv 2511.02017): an arm is a stopping test, one is
-played per cycle, and after drafting ``tau`` tokens of which ``A`` were accepted its reward is
-``alpha A / longest + (1 - alpha) A / tau``; the next is the largest ``mean + sqrt(2 ln t / n)``.
+played per cycle, and after drafting ``D`` tokens of which ``A`` were accepted its reward is
+``alpha A / tau + (1 - alpha) A / D``; the next is the largest ``mean + sqrt(2 ln t / n)``.
 The arms, with their own published defaults (``_stopping``): max-confidence, SVIP, AdaEDL, logit
 margin.
 
@@ -42,19 +42,19 @@ class TapOut(Policy[Empty, Tally]):
     """Ends the draft by whichever published stopping test has brought the most (TapOut).
 
     Attributes:
-      longest: most tokens to draft, 1 to 1024.
+      tau: most tokens to draft, 1 to 1024.
       alpha: share of the accepted length in the reward, in [0, 1]; the rest is the accepted share.
     """
 
-    longest: int = 40
+    tau: int = 40
     alpha: float = 0.5
 
     learns = "across sequences"
     signals = ("top1_probability", "entropy", "margin")
 
     def __post_init__(self) -> None:
-        if not 1 <= self.longest <= MAX_TAU:
-            raise PolicySpecError(f"tapout: longest = {self.longest}; it must be in 1..{MAX_TAU}")
+        if not 1 <= self.tau <= MAX_TAU:
+            raise PolicySpecError(f"tapout: tau = {self.tau}; it must be in 1..{MAX_TAU}")
         if not 0 <= self.alpha <= 1:
             raise PolicySpecError(f"tapout: alpha = {self.alpha}; it must be in [0, 1]")
 
@@ -62,7 +62,7 @@ class TapOut(Policy[Empty, Tally]):
         return State(Empty(), Tally.fresh(1, _TESTS))
 
     def decide(self, state: State[Empty, Tally], cycle: Cycle) -> Decision:
-        tau = cycle.clip(np.full(cycle.max_tau.shape, self.longest))
+        tau = cycle.clip(np.full(cycle.max_tau.shape, self.tau))
         return Decision(tau, Choice.certain(np.full(tau.shape, self._leader(state))))
 
     def keep_drafting(
@@ -71,17 +71,17 @@ class TapOut(Policy[Empty, Tally]):
         # The leader is the one that decide chose: nothing is learned while a draft is under way.
         test = self._leader(state)
         if test == 0:
-            return ~unconfident(signals.top1_probability[:, depth - 1])
+            return ~unconfident(signals.top1_probability[:, -1])
         if test == 1:
-            return ~svip_stops(signals.entropy[:, depth - 1])
+            return ~svip_stops(signals.entropy[:, -1])
         if test == 2:
-            return ~adaedl_stops(signals.entropy[:, depth - 1])
-        return ~undecided(signals.margin[:, depth - 1])
+            return ~adaedl_stops(signals.entropy[:, -1])
+        return ~undecided(signals.margin[:, -1])
 
     def update(self, state: State[Empty, Tally], outcome: Outcome) -> State[Empty, Tally]:
         arm: IntArray = outcome.decision.memo.arm
         drafted, accepted = outcome.num_draft_tokens, outcome.num_accepted_tokens
-        longest = max(min(self.longest, outcome.cycle.max_draft_tokens), 1)
+        longest = max(min(self.tau, outcome.cycle.max_draft_tokens), 1)
         share = accepted / np.maximum(drafted, 1)
         reward = self.alpha * accepted / longest + (1.0 - self.alpha) * share
         return State(Empty(), state.shared.add(arm, reward, drafted > 0))

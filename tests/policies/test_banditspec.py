@@ -14,14 +14,14 @@ HALF = ConstantCosts(draft=0.5)
 def test_ucbspec_by_hand() -> None:
     # Every draft is refused: r = 0.75 for arm 0 (1 token in 1 ms), 0.5 for arm 1 (1 in 1.5 ms).
     # radius = sqrt((1 + n) / n^2 * (1 + 2 ln(2 t^2 sqrt(1 + n)))) / 2, here with delta = 1.
-    #  t  n0 n1   arm 0                                       arm 1
-    #  0   0  0   each once, in order                         -> 0
-    #  1   1  0                                               -> 1
-    #  2   1  1   equal radii, 0.75 > 0.5                     -> 0
-    #  3   2  1   0.75 + sqrt(0.75 * 7.880) / 2 = 1.966       0.5 + sqrt(2 * 7.474) / 2 = 2.433
-    #  4   2  2   equal radii                                 -> 0
+    #  t  n0 n1   arm 0                                     arm 1
+    #  0   0  0   each once, in order                       -> 0
+    #  1   1  0                                             -> 1
+    #  2   1  1   equal radii, 0.75 > 0.5                   -> 0
+    #  3   2  1   0.75 + sqrt(0.75 * 7.880) / 2 = 1.966     0.5 + sqrt(2 * 7.474) / 2 = 2.433
+    #  4   2  2   equal radii                               -> 0
     #  5   3  2   0.75 + sqrt(.4444 * 10.21) / 2 = 1.815    0.5 + sqrt(0.75 * 9.923) / 2 = 1.864
-    #  6   3  3   equal radii                                 -> 0
+    #  6   3  3   equal radii                               -> 0
     #  7   4  3   0.75 + sqrt(.3125 * 11.78) / 2 = 1.709    0.5 + sqrt(.4444 * 11.56) / 2 = 1.633
     policy = UCBSpec(arms=(0, 1), delta=1.0)
     assert drive(policy, [0] * 8, HALF, 1) == [0, 1, 0, 1, 0, 1, 0, 0]

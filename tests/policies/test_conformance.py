@@ -15,7 +15,7 @@ VARIANTS = {
     ],
     "ucbspec": ["ucbspec", "ucbspec:arms=0/3/40,delta=1"],
     "exp3spec": ["exp3spec", "exp3spec:arms=5"],
-    "tapout": ["tapout", "tapout:longest=4,alpha=1"],
+    "tapout": ["tapout", "tapout:tau=4,alpha=1"],
     "metasd": ["metasd", "metasd:tau=7,beta=0.1"],
     "nightjar": ["nightjar", "nightjar:longest=2,switch=0"],
     "hazard": ["hazard", "hazard:scope=sequence,depths=2,discount=1,probe=1"],

@@ -19,8 +19,8 @@ def test_svip_by_hand() -> None:
 
 
 def test_adaedl_by_hand() -> None:
-    # 1 - sqrt(0.2 * 1.79) = 0.4017, 1 - sqrt(0.2 * 1.81) = 0.3983; the threshold is 0.4.
-    assert adaedl_stops(np.array([1.79, 1.81])).tolist() == [False, True]
+    # 1 - sqrt(0.2 * 0.79) = 0.6025, 1 - sqrt(0.2 * 0.81) = 0.5975; the threshold is 0.6.
+    assert adaedl_stops(np.array([0.79, 0.81])).tolist() == [False, True]
     # At 0.8: 1 - sqrt(0.2 * 0.19) = 0.8051, 1 - sqrt(0.2 * 0.21) = 0.7951.
     assert adaedl_stops(np.array([0.19, 0.21]), 0.8).tolist() == [False, True]
     # One threshold per row: 1 - sqrt(0.2 * 1) = 0.5528.

@@ -9,12 +9,12 @@ from adaptive_spec.policy import DraftSignals
 
 SAID = DraftSignals(
     top1_probability=np.array([[0.9, 0.9, 0.3, 0.9]]),
-    entropy=np.array([[0.1, 0.7, 1.0, 2.0]]),
+    entropy=np.array([[0.1, 0.7, 0.7, 2.0]]),
     margin=np.array([[0.1, 3.0, 3.0, 3.0]]),
     match_length=np.full((1, 4), np.nan),
 )
 """Max-confidence (0.3 < 0.4) stops on token 3, SVIP (sqrt(0.15 * 0.7) = 0.32 > 0.3) on token 2,
-AdaEDL (1 - sqrt(0.2 * 1) = 0.55 >= 0.4) nowhere before the last, the margin (0.1 < 0.7) on token 1.
+AdaEDL (1 - sqrt(0.2 * 0.7) = 0.63 >= 0.6) not before the last, the margin (0.1 < 0.7) on token 1.
 """
 
 
@@ -33,7 +33,7 @@ def drafted_with(policy: TapOut, said: DraftSignals, cycles: int, run: int) -> l
 
 
 def test_by_hand() -> None:
-    # Two tokens are always accepted, longest = 4; r = A/8 + (A / tau)/2:
+    # Two tokens are always accepted, tau = 4; r = A/8 + (A / D)/2:
     #   max-confidence 2/8 + 1/3 = 0.5833, SVIP 2/8 + 1/2 = 0.75, AdaEDL 2/8 + 1/4 = 0.5,
     #   margin 1/8 + 1/2 = 0.625. Each once: 3, 2, 4 and 1 tokens. Then, t cycles seen:
     # t = 4: equal bonuses, SVIP leads                                                -> 2
@@ -41,7 +41,7 @@ def test_by_hand() -> None:
     # t = 6: SVIP 0.75 + sqrt(ln 6) = 2.089, max-conf. 0.5833 + sqrt(2 ln 6) = 2.476  -> 3
     # t = 7: SVIP 0.75 + sqrt(ln 7) = 2.145, AdaEDL 0.5 + sqrt(2 ln 7) = 2.473        -> 4
     # t = 8: all twice, SVIP leads                                                    -> 2
-    assert drafted_with(TapOut(longest=4), SAID, 9, run=2) == [3, 2, 4, 1, 2, 1, 3, 4, 2]
+    assert drafted_with(TapOut(tau=4), SAID, 9, run=2) == [3, 2, 4, 1, 2, 1, 3, 4, 2]
 
 
 def test_alpha_weighs_length_against_share() -> None:
@@ -53,7 +53,7 @@ def test_alpha_weighs_length_against_share() -> None:
 
 def test_it_drafts_on_where_signals_are_missing() -> None:
     silent = DraftSignals(*np.full((4, 1, 4), np.nan))
-    assert drafted_with(TapOut(longest=3), silent, 6, run=1) == [3] * 6
+    assert drafted_with(TapOut(tau=3), silent, 6, run=1) == [3] * 6
 
 
 def test_what_was_learned_is_shared() -> None:
@@ -61,7 +61,7 @@ def test_what_was_learned_is_shared() -> None:
     assert not controller.sequences_are_independent
 
 
-@pytest.mark.parametrize("spec", ["tapout:longest=0", "tapout:longest=2000", "tapout:alpha=1.5"])
+@pytest.mark.parametrize("spec", ["tapout:tau=0", "tapout:tau=2000", "tapout:alpha=1.5"])
 def test_values_out_of_range_are_refused(spec: str) -> None:
     with pytest.raises(PolicySpecError, match=r"tapout: \w+ = .*must be in"):
         make_policy(spec)
