@@ -110,7 +110,7 @@ class Bandit(Policy[Any, Any]):
         played = was_played(outcome, self._lengths[choice.arm])
         reward = relative_rate(outcome) * played
         credit = one_hot(choice.arm, len(self.arms))
-        parts = np.array((played, reward, reward * reward))  # [3, B]
+        parts: FloatArray = np.array((played, reward, reward * reward), np.float64)  # [3, B]
         if self.scope == "shared":
             fade = np.full((1, 1), self.discount ** np.count_nonzero(played))
             sums = stats.sums * fade + parts @ credit
@@ -150,9 +150,9 @@ class Bandit(Policy[Any, Any]):
             return ucb1_index(pulls, reward, self.exploration)
         some = np.maximum(pulls, 1e-12)
         mean, spread = reward / some, log_ratio(pulls)
-        variance = np.maximum(square / some - mean * mean, 0.0)
-        spread = spread * np.minimum(0.25, variance + np.sqrt(2.0 * spread))
-        index: FloatArray = mean + np.sqrt(spread)
+        variance: FloatArray = np.maximum(square / some - mean * mean, 0.0)
+        widest: FloatArray = np.minimum(0.25, variance + np.sqrt(2.0 * spread))
+        index: FloatArray = mean + np.sqrt(spread * widest)
         return index
 
     def _probability(self, stats: Arms) -> FloatArray:

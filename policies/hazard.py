@@ -148,6 +148,6 @@ class Hazard(Policy[Any, Any]):
     def _by_depth(self, tokens: IntArray) -> FloatArray:
         """How many of the first ``tokens`` of a draft were at each depth, ``[B, D]``."""
         beyond = np.maximum(tokens[:, None] - np.arange(self.depths), 0)
-        counts = np.minimum(beyond, 1).astype(np.float64)
+        counts: FloatArray = np.minimum(beyond, 1).astype(np.float64)
         counts[:, -1] = beyond[:, -1]
         return counts

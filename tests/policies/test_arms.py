@@ -1,8 +1,8 @@
 import numpy as np
 
-from adaptive_spec import ConstantCosts
+from adaptive_spec import ConstantCosts, Controller
 from adaptive_spec.policies._arms import Tally, draw, ucb1_index
-from adaptive_spec.policy import Cycle
+from adaptive_spec.policies.fixed import Fixed
 
 
 def test_one_row_for_all_takes_the_cycles_of_every_sequence() -> None:
@@ -25,12 +25,9 @@ def test_ucb1_by_hand_and_untried_arms_first() -> None:
 
 def test_arms_are_drawn_as_often_as_they_are_probable() -> None:
     # 4,000 draws: the standard error of a share is below 0.008.
-    number = np.arange(4000)
-    nothing, drafters = np.zeros_like(number), np.ones((4000, 1), np.bool_)
-    cycle = Cycle(
-        *(number, *[nothing] * 5, nothing * 1.0, nothing, nothing),
-        *(0, 1, 0.0, ConstantCosts(), ("drafter",), drafters),
-    )
+    controller = Controller(Fixed(), costs=ConstantCosts())
+    rows = controller.admit(np.full(4000, 10), np.full(4000, 100))
+    cycle = controller.decide(rows).cycle
     choice = draw(np.array([[0.2, 0.5, 0.3]]), np.array([7]), cycle)
     shares = np.bincount(choice.arm) / 4000
     assert np.abs(shares - [0.2, 0.5, 0.3]).max() < 0.04
