@@ -27,7 +27,17 @@ from scipy.special import ndtri
 
 from adaptive_spec._arrays import FloatArray, IntArray
 from adaptive_spec.errors import PolicySpecError
-from adaptive_spec.policy import MAX_TAU, Cycle, Decision, Empty, Outcome, Policy, State
+from adaptive_spec.policies._arms import (
+    Choice,
+    draw,
+    log_ratio,
+    one_hot,
+    relative_rate,
+    require_lengths,
+    ucb1_index,
+    was_played,
+)
+from adaptive_spec.policy import Cycle, Decision, Empty, Outcome, Policy, State
 from adaptive_spec.randomness import uniform
 
 
@@ -43,13 +53,6 @@ class Arms(NamedTuple):
     sums: FloatArray
     log_weight: FloatArray
     seed: IntArray
-
-
-class Choice(NamedTuple):
-    """Which arm was chosen, ``[B]``, and with what probability, ``[B]`` (1 unless exp3)."""
-
-    arm: IntArray
-    probability: FloatArray
 
 
 @dataclass(frozen=True)
@@ -75,12 +78,9 @@ class Bandit(Policy[Any, Any]):
     learns = "across sequences (scope=sequence: per sequence)"
 
     def __post_init__(self) -> None:
-        if 0 not in self.arms or len(set(self.arms)) < len(self.arms) or min(self.arms) < 0:
-            raise PolicySpecError(
-                f"bandit: arms = {self.arms}; they must differ and include 0, as in 0/1/2/4"
-            )
-        if max(self.arms) > MAX_TAU:
-            raise PolicySpecError(f"bandit: arms = {self.arms}; at most {MAX_TAU} tokens")
+        require_lengths("bandit", self.arms)
+        if 0 not in self.arms:
+            raise PolicySpecError(f"bandit: arms = {self.arms}; they must include 0, as in 0/1/2/4")
         if not 0 < self.discount <= 1:
             raise PolicySpecError(f"bandit: discount = {self.discount}; it must be in (0, 1]")
         if not 0 <= self.exploration <= 1000:
@@ -98,22 +98,19 @@ class Bandit(Policy[Any, Any]):
     def decide(self, state: State[Any, Any], cycle: Cycle) -> Decision:
         stats = self._stats(state)
         if self.algorithm == "exp3":
-            choice = self._exp3(stats, cycle)
+            choice = draw(self._probability(stats), stats.seed, cycle)
         else:
             best = self._index(stats, cycle).argmax(axis=1)
-            arm = np.broadcast_to(best, cycle.max_tau.shape)
-            choice = Choice(arm, np.ones(arm.size))
+            choice = Choice.certain(np.broadcast_to(best, cycle.max_tau.shape))
         return Decision(cycle.clip(self._lengths[choice.arm]), choice)
 
     def update(self, state: State[Any, Any], outcome: Outcome) -> State[Any, Any]:
         choice: Choice = outcome.decision.memo
-        cycle, stats = outcome.cycle, self._stats(state)
-        # What an arm brought is known unless the cycle did not allow to play it.
-        wanted = np.minimum(self._lengths[choice.arm], cycle.max_draft_tokens)
-        played = (cycle.min_tau <= wanted) & (wanted <= cycle.max_tau)
-        reward = self._reward(outcome) * played
-        credit = choice.arm[:, None] == np.arange(len(self.arms))  # [B, M]
-        parts = np.array((played, reward, reward * reward))  # [3, B]
+        stats = self._stats(state)
+        played = was_played(outcome, self._lengths[choice.arm])
+        reward = relative_rate(outcome) * played
+        credit = one_hot(choice.arm, len(self.arms))
+        parts: FloatArray = np.array((played, reward, reward * reward), np.float64)  # [3, B]
         if self.scope == "shared":
             fade = np.full((1, 1), self.discount ** np.count_nonzero(played))
             sums = stats.sums * fade + parts @ credit
@@ -140,54 +137,26 @@ class Bandit(Policy[Any, Any]):
         stats: Arms = state.shared if self.scope == "shared" else state.rows
         return stats
 
-    def _reward(self, outcome: Outcome) -> FloatArray:
-        """Tokens per priced millisecond over the most that any tau could reach, ``[B]``."""
-        cycle = outcome.cycle
-        priced_cycle_ms = np.maximum(outcome.cycle_ms + cycle.pass_price_ms, 1e-9)
-        most = _most_tokens_per_ms(cycle.priced_ms())
-        scaled: FloatArray = np.minimum(outcome.num_emitted_tokens / priced_cycle_ms / most, 1.0)
-        return scaled
-
     def _index(self, stats: Arms, cycle: Cycle) -> FloatArray:
         """The index of every arm, ``[B or 1, M]``."""
         pulls, reward, square = stats.sums[:, 0], stats.sums[:, 1], stats.sums[:, 2]
         if self.algorithm == "thompson":
-            draw = uniform(stats.seed, cycle.sequence_id, cycle.cycle_index, len(self.arms))
-            sampled: FloatArray = (reward + 0.5 + ndtri(draw) * np.sqrt(0.25 * (pulls + 1.0))) / (
+            chance = uniform(stats.seed, cycle.sequence_id, cycle.cycle_index, len(self.arms))
+            sampled: FloatArray = (reward + 0.5 + ndtri(chance) * np.sqrt(0.25 * (pulls + 1.0))) / (
                 pulls + 1.0
             )
             return sampled
-        # The floors make the bonus of an arm that was never pulled as good as infinite.
+        if self.algorithm == "ucb1":
+            return ucb1_index(pulls, reward, self.exploration)
         some = np.maximum(pulls, 1e-12)
-        mean = reward / some
-        log_ratio = np.log(np.maximum(pulls.sum(axis=1, keepdims=True), 2.0)) / some
-        if self.algorithm == "ucb-tuned":
-            variance = np.maximum(square / some - mean * mean, 0.0)
-            log_ratio = log_ratio * np.minimum(0.25, variance + np.sqrt(2.0 * log_ratio))
-        else:
-            log_ratio = log_ratio * self.exploration
-        index: FloatArray = mean + np.sqrt(log_ratio)
+        mean, spread = reward / some, log_ratio(pulls)
+        variance: FloatArray = np.maximum(square / some - mean * mean, 0.0)
+        widest: FloatArray = np.minimum(0.25, variance + np.sqrt(2.0 * spread))
+        index: FloatArray = mean + np.sqrt(spread * widest)
         return index
 
-    def _exp3(self, stats: Arms, cycle: Cycle) -> Choice:
+    def _probability(self, stats: Arms) -> FloatArray:
+        """The probability with which exp3 plays every arm, ``[G, M]``."""
         weight = np.exp(stats.log_weight)
-        probability = (1.0 - self.gamma) * weight / weight.sum(axis=1, keepdims=True)
-        probability = probability + self.gamma / len(self.arms)
-        draw = uniform(stats.seed, cycle.sequence_id, cycle.cycle_index)  # [B, 1]
-        arm = (draw > probability.cumsum(axis=1)[:, :-1]).sum(axis=1)
-        wide = np.broadcast_to(probability, (arm.size, len(self.arms)))
-        return Choice(arm, wide[np.arange(arm.size), arm])
-
-
-def _most_tokens_per_ms(priced_ms: FloatArray) -> FloatArray:
-    """The rate at which every token of the best tau is accepted, ``[B or 1]``."""
-    if priced_ms.shape[0] == 1:
-        return np.asarray(_most_of(priced_ms.tobytes()))
-    most: FloatArray = (np.arange(1.0, priced_ms.shape[1] + 1) / priced_ms).max(axis=1)
-    return most
-
-
-@functools.lru_cache(maxsize=256)
-def _most_of(priced_ms: bytes) -> float:
-    row = np.frombuffer(priced_ms)
-    return float((np.arange(1.0, row.size + 1) / row).max())
+        probability: FloatArray = (1.0 - self.gamma) * weight / weight.sum(axis=1, keepdims=True)
+        return probability + self.gamma / len(self.arms)

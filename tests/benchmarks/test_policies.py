@@ -14,7 +14,14 @@ from adaptive_spec.policy import Outcome
 
 @pytest.mark.parametrize("batch_size", [1, 256])
 @pytest.mark.parametrize(
-    "spec", ["fixed:tau=3", "ewma", "bandit:algorithm=ucb1", "bandit:algorithm=ucb1,scope=sequence"]
+    "spec",
+    [
+        "fixed:tau=3",
+        "ewma",
+        "bandit:algorithm=ucb1",
+        "bandit:algorithm=ucb1,scope=sequence",
+        "hazard",
+    ],
 )
 def test_decide_and_update(benchmark: Any, spec: str, batch_size: int) -> None:
     policy = make_policy(spec)

@@ -134,6 +134,8 @@ POLICIES: list[str | Policy[Any, Any]] = [
     "fixed:tau=3",
     "ewma",
     "bandit:algorithm=thompson",
+    "metasd",
+    "tapout",
     Stopping(tau=8, signal="match_length", threshold=1.5),
     Whimsical(),
     WhimsicalStopping(),

@@ -45,6 +45,7 @@ POLICIES: list[str | Policy[Any, Any]] = [
     "bandit:algorithm=ucb-tuned",
     "bandit:algorithm=thompson",
     "bandit:algorithm=exp3,scope=sequence",
+    "nightjar",
     Scripted(),
 ]
 

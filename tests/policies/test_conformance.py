@@ -31,6 +31,12 @@ VARIANTS = {
     "draft-verify": ["draft-verify", "draft-verify:threshold=1.0"],
     "specdec-pp": ["specdec-pp", "specdec-pp:threshold=0.9,least_tau=1,discount=0.5,prior=0.01"],
     "disco": ["disco", "disco:threshold=0.05,tau=5"],
+    "ucbspec": ["ucbspec", "ucbspec:arms=0/3/40,delta=1"],
+    "exp3spec": ["exp3spec", "exp3spec:arms=5"],
+    "tapout": ["tapout", "tapout:tau=4,alpha=1"],
+    "metasd": ["metasd", "metasd:tau=7,beta=0.1"],
+    "nightjar": ["nightjar", "nightjar:longest=2,switch=0"],
+    "hazard": ["hazard", "hazard:scope=sequence,depths=2,discount=1,probe=1"],
 }
 
 
