@@ -13,11 +13,10 @@ half of the prompts that come with the package, any from 0.5 up is about as fast
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from adaptive_spec._arrays import BoolArray
 from adaptive_spec.policies._exit_threshold import Exit
 from adaptive_spec.policies._inside import draft_upto, require_tau, require_within
+from adaptive_spec.policies._stopping import ADAEDL_COEFFICIENT, ADAEDL_THRESHOLD, adaedl_stops
 from adaptive_spec.policy import Cycle, Decision, DraftSignals, Empty, Outcome, Policy, State
 
 
@@ -32,8 +31,8 @@ class AdaEdl(Policy[Exit, Empty]):
       tau: most tokens to draft, 0 to 1024.
     """
 
-    threshold: float = 0.6
-    coefficient: float = 0.2
+    threshold: float = ADAEDL_THRESHOLD
+    coefficient: float = ADAEDL_COEFFICIENT
     target: float = 0.9
     tau: int = 7
 
@@ -55,8 +54,7 @@ class AdaEdl(Policy[Exit, Empty]):
     def keep_drafting(
         self, state: State[Exit, Empty], cycle: Cycle, depth: int, signals: DraftSignals
     ) -> BoolArray:
-        acceptance = 1.0 - np.sqrt(self.coefficient * signals.entropy[:, -1])
-        return ~(acceptance < state.rows.threshold)
+        return ~adaedl_stops(signals.entropy[:, -1], state.rows.threshold, self.coefficient)
 
     def update(self, state: State[Exit, Empty], outcome: Outcome) -> State[Exit, Empty]:
         return State(state.rows.learn(outcome, self.target), state.shared)

@@ -19,6 +19,7 @@ import numpy as np
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec.policies._inside import Judged, draft_upto, require_tau, require_within
+from adaptive_spec.policies._stopping import MAX_CONFIDENCE_THRESHOLD, unconfident
 from adaptive_spec.policy import Cycle, Decision, DraftSignals, Empty, Outcome, Policy, State
 
 BINS = 100
@@ -49,7 +50,7 @@ class Confidence(Policy[Matches, Empty]):
       adapt: move the threshold along the ROC curve of the sequence's own tokens.
     """
 
-    threshold: float = 0.4
+    threshold: float = MAX_CONFIDENCE_THRESHOLD
     tau: int = 20
     adapt: bool = True
 
@@ -70,7 +71,7 @@ class Confidence(Policy[Matches, Empty]):
     def keep_drafting(
         self, state: State[Matches, Empty], cycle: Cycle, depth: int, signals: DraftSignals
     ) -> BoolArray:
-        return ~(signals.top1_probability[:, -1] < state.rows.threshold)
+        return ~unconfident(signals.top1_probability[:, -1], state.rows.threshold)
 
     def update(self, state: State[Matches, Empty], outcome: Outcome) -> State[Matches, Empty]:
         if not self.adapt or outcome.signals is None:

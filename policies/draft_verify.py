@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from adaptive_spec._arrays import BoolArray
 from adaptive_spec.policies._exit_threshold import Exit
 from adaptive_spec.policies._inside import draft_upto, require_tau, require_within
+from adaptive_spec.policies._stopping import unconfident
 from adaptive_spec.policy import Cycle, Decision, DraftSignals, Empty, Outcome, Policy, State
 
 
@@ -49,7 +50,7 @@ class DraftVerify(Policy[Exit, Empty]):
     def keep_drafting(
         self, state: State[Exit, Empty], cycle: Cycle, depth: int, signals: DraftSignals
     ) -> BoolArray:
-        return ~(signals.top1_probability[:, -1] < state.rows.threshold)
+        return ~unconfident(signals.top1_probability[:, -1], state.rows.threshold)
 
     def update(self, state: State[Exit, Empty], outcome: Outcome) -> State[Exit, Empty]:
         return State(state.rows.learn(outcome, self.target), state.shared)

@@ -25,6 +25,7 @@ import numpy as np
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec.errors import PolicySpecError
+from adaptive_spec.policies._stopping import unconfident
 from adaptive_spec.policy import (
     MAX_TAU,
     Cycle,
@@ -120,5 +121,4 @@ class GammaTunePlus(GammaTune):
     def keep_drafting(
         self, state: State[Lengths, Empty], cycle: Cycle, depth: int, signals: DraftSignals
     ) -> BoolArray:
-        unsure: BoolArray = signals.top1_probability[:, depth - 1] < self.threshold
-        return ~unsure  # NaN is never below: without the signal it drafts on
+        return ~unconfident(signals.top1_probability[:, depth - 1], self.threshold)

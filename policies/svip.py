@@ -11,10 +11,9 @@ models, and entropy drifts with the length of the text; it never falls back. No 
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from adaptive_spec._arrays import BoolArray
 from adaptive_spec.policies._inside import draft_upto, require_tau, require_within
+from adaptive_spec.policies._stopping import SVIP_COEFFICIENT, SVIP_THRESHOLD, svip_stops
 from adaptive_spec.policy import Cycle, Decision, DraftSignals, Empty, Outcome, Policy, State
 
 
@@ -28,8 +27,8 @@ class Svip(Policy[Empty, Empty]):
       tau: most tokens to draft, 0 to 1024.
     """
 
-    threshold: float = 0.3
-    coefficient: float = 0.15
+    threshold: float = SVIP_THRESHOLD
+    coefficient: float = SVIP_COEFFICIENT
     tau: int = 40
 
     signals = ("entropy",)
@@ -48,8 +47,7 @@ class Svip(Policy[Empty, Empty]):
     def keep_drafting(
         self, state: State[Empty, Empty], cycle: Cycle, depth: int, signals: DraftSignals
     ) -> BoolArray:
-        divergence = self.coefficient * signals.entropy[:, -1]
-        return ~(np.sqrt(divergence) > self.threshold)
+        return ~svip_stops(signals.entropy[:, -1], self.threshold, self.coefficient)
 
     def update(self, state: State[Empty, Empty], outcome: Outcome) -> State[Empty, Empty]:
         return state
