@@ -21,6 +21,8 @@ from adaptive_spec.costs import CostModel
 from adaptive_spec.errors import ConfigError
 from adaptive_spec.policy import NO_DRAFTER, DraftSignals, Policy
 from adaptive_spec.registry import make_policy
+from adaptive_spec.runs import Runs
+from adaptive_spec.simulations.looking_back import LookingBack
 from adaptive_spec.simulations.signals import SignalSource
 from adaptive_spec.traces.records import FlatTrace, TraceSet
 
@@ -194,6 +196,9 @@ def _run(
     lanes = not controller.lockstep
     slot_sequence = np.full(slots, -1, np.int64)
     slot_position = np.zeros(slots, np.int64)
+    back: LookingBack | None = None
+    if controller.policy.looks_back:
+        back = LookingBack(flat, slots, controller.max_draft_tokens)
     rows = np.zeros(0, np.int64)
     log: list[tuple[npt.NDArray[Any], ...]] = []
     taken = 0
@@ -208,12 +213,15 @@ def _run(
                 flat.draftable_tokens[entering].max(axis=1),
             )
             slot_sequence[free], slot_position[free] = entering, 0
+            if back is not None:
+                back.begin(free)
         if free.size or rows.size != slots:
             rows = np.flatnonzero(slot_sequence >= 0)
         sequence, position = slot_sequence[rows], slot_position[rows]
 
         room = flat.room(sequence, position)
-        plan = controller.decide(rows, room > 0)
+        behind = None if back is None else back.behind_tokens(rows, sequence, position)
+        plan = controller.decide(rows, room > 0, behind)
         source = np.maximum(plan.drafter, 0)
         drafted = np.minimum(plan.tau, room[np.arange(rows.size), source])
         shown: DraftSignals | None = None
@@ -223,7 +231,14 @@ def _run(
         accepted = np.minimum(flat.run_lengths[flat.start[sequence] + position, source], drafted)
         left = flat.num_tokens[sequence] - position
         emitted = np.minimum(accepted + 1, left)
-        elapsed = controller.observe(plan, drafted, accepted, emitted, signals=shown)
+        runs: Runs | None = None
+        if back is not None:
+            own = (np.arange(len(flat.drafters)) == source[:, None]) & (drafted > 0)[:, None]
+            judged = own * np.minimum(accepted + (accepted < drafted), emitted)[:, None]
+            runs = back.runs(
+                rows, sequence, position, reads=own | plan.catch_up, judged=judged, emitted=emitted
+            )
+        elapsed = controller.observe(plan, drafted, accepted, emitted, signals=shown, runs=runs)
 
         totals[:, sequence] += (emitted, np.ones_like(emitted), drafted, accepted)
         shares.add(sequence, source, drafted, accepted)

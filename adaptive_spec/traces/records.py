@@ -286,7 +286,8 @@ class FlatTrace(NamedTuple):
     """All sequences end to end. ``N`` sequences, ``T`` tokens, ``D`` drafters in default order.
 
     Attributes:
-      drafters: names of the drafters.
+      drafters: names of the drafters; token_by_token: ``[D]`` whether they propose token by token
+        from the text, or whole blocks.
       start: ``[N]`` index of each sequence's first token.
       num_tokens: ``[N]``; ``prompt_tokens``: ``[N]``.
       limit_tokens: ``[N]``, ``UNLIMITED_TOKENS`` where not known.
@@ -295,6 +296,7 @@ class FlatTrace(NamedTuple):
     """
 
     drafters: tuple[str, ...]
+    token_by_token: BoolArray
     start: IntArray
     num_tokens: IntArray
     prompt_tokens: IntArray
@@ -326,6 +328,7 @@ class FlatTrace(NamedTuple):
         drafters = [s.drafters for s in traces]
         return FlatTrace(
             traces.info.drafter_names,
+            np.array([drafter.drafting == "token" for drafter in traces.info.drafters]),
             np.concatenate(([0], np.cumsum(lengths)[:-1])),
             lengths,
             _limits([s.prompt_tokens for s in traces]),
