@@ -18,9 +18,10 @@ import numpy as np
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec._rows import RowTable
+from adaptive_spec.answers import checked_decision, require_state
 from adaptive_spec.budget import UNLIMITED_TOKENS, Ledger, PassBudget
 from adaptive_spec.costs import CostModel
-from adaptive_spec.errors import ConfigError, PolicyContractError
+from adaptive_spec.errors import ConfigError
 from adaptive_spec.policy import (
     MAX_DRAFTERS,
     MAX_TAU,
@@ -228,7 +229,7 @@ class Controller:
         if (cycle.sequence_id < 0).any() or (rows[1:] <= rows[:-1]).any():
             raise ConfigError(f"rows {rows.tolist()[:8]}: must be in use, and in ascending order")
         decision = self.policy.decide(self._state_of(rows), cycle)
-        tau, drafter = self._checked(decision, cycle), self._chosen(decision, cycle)
+        tau, drafter = checked_decision(self.policy, decision, cycle)
         if self._widths is not None and tau.size:
             wanted = max(float(tau.mean()), float(cycle.min_tau.max()))
             index = int(np.searchsorted(self._widths, wanted - 1e-9))
@@ -354,11 +355,7 @@ class Controller:
             elapsed_ms=now.elapsed_ms + outcome.cycle_ms,
         )
         updated = self.policy.update(self._state_of(rows), outcome)
-        if not isinstance(updated, State):
-            raise PolicyContractError(
-                f"{type(self.policy).__name__}.update: must return a State(rows, shared), got "
-                f"{type(updated).__name__}"
-            )
+        require_state(self.policy, "update", updated)
         if rows.size < self.capacity:
             updated = State(put_rows(self.state.rows, rows, updated.rows), updated.shared)
         self.state = updated
@@ -459,62 +456,8 @@ class Controller:
 
     def _begin(self, num_sequences: int) -> State[Any, Any]:
         state = self.policy.init(num_sequences, self._seed)
-        if not isinstance(state, State):
-            raise PolicyContractError(
-                f"{type(self.policy).__name__}.init: must return a State(rows, shared), got "
-                f"{type(state).__name__}"
-            )
+        require_state(self.policy, "init", state)
         return state
-
-    def _checked(self, decision: Decision, cycle: Cycle) -> IntArray:
-        name = type(self.policy).__name__
-        if not isinstance(decision, Decision):
-            raise PolicyContractError(
-                f"{name}.decide: must return a Decision(tau), got {type(decision).__name__}"
-            )
-        tau = decision.tau
-        if not isinstance(tau, np.ndarray) or tau.shape != cycle.max_tau.shape:
-            raise PolicyContractError(
-                f"{name}.decide: tau must be an array of shape {cycle.max_tau.shape}, got "
-                f"{getattr(tau, 'shape', type(tau).__name__)}"
-            )
-        if not np.issubdtype(tau.dtype, np.integer):
-            raise PolicyContractError(
-                f"{name}.decide: tau must be integers, got {tau.dtype}; use cycle.clip(tau)"
-            )
-        if ((tau < cycle.min_tau) | (tau > cycle.max_tau)).any():
-            raise PolicyContractError(
-                f"{name}.decide: tau {tau.tolist()[:8]} outside min_tau "
-                f"{cycle.min_tau.tolist()[:8]}..max_tau {cycle.max_tau.tolist()[:8]}; "
-                "use cycle.clip(tau)"
-            )
-        return tau
-
-    def _chosen(self, decision: Decision, cycle: Cycle) -> IntArray:
-        """The drafter of each row, ``[B]``: the policy's choice where it made one."""
-        default, chosen = cycle.drafter, decision.drafter
-        if chosen is None:
-            return default
-        name = type(self.policy).__name__
-        if (
-            not isinstance(chosen, np.ndarray)
-            or chosen.shape != default.shape
-            or not np.issubdtype(chosen.dtype, np.integer)
-        ):
-            raise PolicyContractError(
-                f"{name}.decide: drafter must be one integer per row, or None for the default"
-            )
-        known = (chosen >= 0) & (chosen < len(cycle.drafters))
-        row = np.arange(chosen.size)
-        allowed = known & cycle.available[row, np.where(known, chosen, 0)]
-        if not (allowed | (chosen == default)).all():
-            wrong = int(np.flatnonzero(~(allowed | (chosen == default)))[0])
-            there = np.flatnonzero(cycle.available[wrong]).tolist()
-            raise PolicyContractError(
-                f"{name}.decide: drafter {int(chosen[wrong])} of row {wrong}; available there are "
-                f"{there or 'none'} (see cycle.available)"
-            )
-        return chosen
 
 
 def _per_row(time_ms: float | FloatArray, rows: int) -> FloatArray:

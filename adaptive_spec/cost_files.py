@@ -17,6 +17,7 @@ _VERSION = 1
 _AXES = ("batch_sizes", "context_tokens", "widths")
 _GRIDS = ("verify_grid_ms", "draft_start_ms", "draft_step_ms")
 _CURVE = ("start_ms", "step_ms")
+_MALFORMED = (KeyError, TypeError, ValueError, OverflowError)
 
 
 def save_costs(costs: MeasuredCosts, path: str | Path) -> None:
@@ -62,12 +63,10 @@ def load_costs(path: str | Path) -> MeasuredCosts:
     try:
         axes = {name: tuple(operator.index(value) for value in data[name]) for name in _AXES}
         grids = {name: np.asarray(data[name], dtype=np.float64) for name in _GRIDS}
-        drafts = tuple(
-            (str(name), DraftCurve(*(np.asarray(curve[part], dtype=np.float64) for part in _CURVE)))
-            for name, curve in dict(data.get("drafts", {})).items()
-        )
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        curves = dict(data.get("drafts", {}))
+    except _MALFORMED as error:
         raise CostsError(f"costs {str(path)!r}: missing or malformed field ({error})") from None
+    drafts = tuple((str(name), _draft_curve(path, name, curve)) for name, curve in curves.items())
     return MeasuredCosts(
         batch_sizes=axes["batch_sizes"],
         context_tokens=axes["context_tokens"],
@@ -79,6 +78,19 @@ def load_costs(path: str | Path) -> MeasuredCosts:
         note=str(data.get("note", "")),
         drafts=drafts,
     )
+
+
+def _draft_curve(path: str | Path, name: str, curve: object) -> DraftCurve:
+    parts = []
+    for part in _CURVE:
+        try:
+            parts.append(np.asarray(curve[part], dtype=np.float64))  # type: ignore[index]
+        except _MALFORMED as error:
+            raise CostsError(
+                f"costs {str(path)!r}: drafts: {name}: {part} is missing or malformed ({error}); "
+                "it must be numbers by batch size and context"
+            ) from None
+    return DraftCurve(*parts)
 
 
 def parse_costs(text: str) -> CostModel:

@@ -209,9 +209,12 @@ class MeasuredCosts(CostModel):
         for name in shapes:
             object.__setattr__(self, name, _frozen(np.array(getattr(self, name))))
         for name, curve in self.drafts:
-            self._by_drafter[name] = dataclasses.replace(
-                self, draft_start_ms=curve.start_ms, draft_step_ms=curve.step_ms, drafts=()
-            )
+            try:
+                self._by_drafter[name] = dataclasses.replace(
+                    self, draft_start_ms=curve.start_ms, draft_step_ms=curve.step_ms, drafts=()
+                )
+            except CostsError as error:
+                raise CostsError(f"{error} (drafts: the curve of {name!r})") from None
 
     def of_drafter(self, name: str) -> "MeasuredCosts":
         return _of_name(self._by_drafter, name, self)

@@ -53,6 +53,10 @@ class NumericsError(AdaptiveSpecError, RuntimeError):
     """A model returned logits that are not numbers."""
 
 
+class DrafterError(AdaptiveSpecError, RuntimeError):
+    """A drafter could not begin a sequence."""
+
+
 class DeviceMemoryError(AdaptiveSpecError, MemoryError):
     """A sequence does not fit into the device's memory, even alone."""
 

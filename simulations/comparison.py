@@ -21,7 +21,8 @@ from adaptive_spec.simulations.bootstrap import percentile_interval, resampled_s
 from adaptive_spec.simulations.hindsight import Optimum, optimum
 from adaptive_spec.simulations.simulator import Replay, replay
 from adaptive_spec.simulations.summary import Summary
-from adaptive_spec.traces.records import FlatTrace, TraceSet
+from adaptive_spec.traces.flat import FlatTrace
+from adaptive_spec.traces.records import TraceSet
 
 _SMALLEST_SPAN = 1e-9
 

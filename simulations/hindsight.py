@@ -17,7 +17,8 @@ import numpy.typing as npt
 from adaptive_spec._arrays import FloatArray, IntArray
 from adaptive_spec.costs import ConstantCosts, CostModel, cycle_costs
 from adaptive_spec.simulations.simulator import DrafterShares
-from adaptive_spec.traces.records import FlatTrace, TraceSet
+from adaptive_spec.traces.flat import FlatTrace
+from adaptive_spec.traces.records import TraceSet
 
 _ENTRIES_AT_ONCE = 1 << 22  # bounds the memory of the tables
 

@@ -7,7 +7,8 @@ import numpy as np
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec.errors import ConfigError
 from adaptive_spec.policy import DraftSignals
-from adaptive_spec.traces.records import SIGNALS, DrafterTrace, Drafting, TraceSet
+from adaptive_spec.traces.records import Drafting, TraceSet
+from adaptive_spec.traces.sequences import SIGNALS, DrafterTrace
 
 
 class SignalSource(NamedTuple):

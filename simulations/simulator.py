@@ -24,7 +24,8 @@ from adaptive_spec.registry import make_policy
 from adaptive_spec.runs import Runs
 from adaptive_spec.simulations.looking_back import LookingBack
 from adaptive_spec.simulations.signals import SignalSource
-from adaptive_spec.traces.records import FlatTrace, TraceSet
+from adaptive_spec.traces.flat import FlatTrace
+from adaptive_spec.traces.records import TraceSet
 
 LANES = 8192
 

@@ -3,17 +3,9 @@
 import math
 from typing import NamedTuple
 
+from adaptive_spec._shares import DrafterShare
 from adaptive_spec.simulations.hindsight import Optimum
 from adaptive_spec.simulations.simulator import DrafterShares, Replay
-
-
-class DrafterTotals(NamedTuple):
-    """What one drafter contributed: cycles that it drafted for, tokens drafted and accepted."""
-
-    name: str
-    cycles: int
-    num_draft_tokens: int
-    num_accepted_tokens: int
 
 
 class Summary(NamedTuple):
@@ -34,7 +26,7 @@ class Summary(NamedTuple):
     num_draft_tokens: int
     num_accepted_tokens: int
     time_ms: float
-    drafters: tuple[DrafterTotals, ...] = ()
+    drafters: tuple[DrafterShare, ...] = ()
 
     @staticmethod
     def of(policy: str, result: Replay | Optimum) -> "Summary":
@@ -47,7 +39,7 @@ class Summary(NamedTuple):
             int(result.num_draft_tokens.sum()),
             int(result.num_accepted_tokens.sum()),
             float(result.time_ms.sum()),
-            _drafter_totals(result.shares),
+            _drafter_shares(result.shares),
         )
 
     @property
@@ -94,6 +86,6 @@ class Summary(NamedTuple):
         }
 
 
-def _drafter_totals(shares: DrafterShares) -> tuple[DrafterTotals, ...]:
+def _drafter_shares(shares: DrafterShares) -> tuple[DrafterShare, ...]:
     columns = (column.sum(axis=0).tolist() for column in shares[1:])
-    return tuple(DrafterTotals(*values) for values in zip(shares.names, *columns, strict=True))
+    return tuple(DrafterShare(*values) for values in zip(shares.names, *columns, strict=True))

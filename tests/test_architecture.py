@@ -25,6 +25,7 @@ ENGINE = (
     "adaptive_spec.policy",
     "adaptive_spec.state",
     "adaptive_spec.registry",
+    "adaptive_spec.answers",
     "adaptive_spec.controller",
 )
 """The interface and its driver. They know no policy by name: the registry finds them."""
@@ -35,7 +36,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "adaptive_spec.policy": RECORDS,
     "adaptive_spec.state": (*RECORDS, "adaptive_spec.policy"),
     "adaptive_spec.registry": (*RECORDS, "adaptive_spec.policy"),
-    "adaptive_spec.controller": (*RECORDS, "adaptive_spec.policy", "adaptive_spec.state"),
+    "adaptive_spec.answers": (*RECORDS, "adaptive_spec.policy"),
+    "adaptive_spec.controller": (
+        *RECORDS,
+        "adaptive_spec.policy",
+        "adaptive_spec.state",
+        "adaptive_spec.answers",
+    ),
     "adaptive_spec": (*RECORDS, *ENGINE),
     "adaptive_spec.policies": (
         "adaptive_spec.policy",

@@ -220,12 +220,21 @@ def test_curves_of_drafters_are_kept_in_files(tmp_path: Path) -> None:
             tau, 1, context
         )
     data = json.loads((tmp_path / "costs.json").read_text(encoding="utf-8"))
-    for wrong in ({"lookup": {"start_ms": [[1.0]]}}, {"lookup": 3}, 3, {"lookup": None}):
-        (tmp_path / "wrong.json").write_text(json.dumps(data | {"drafts": wrong}))
-        with pytest.raises(CostsError, match="costs"):
+    sound = data["drafts"]["lookup"]
+    for wrong, message in (
+        (3, "missing or malformed field"),
+        (None, "drafts: other: start_ms is missing or malformed"),
+        ({"start_ms": [[1.0]]}, "drafts: other: step_ms is missing or malformed"),
+        (sound | {"step_ms": [["fast"]]}, "drafts: other: step_ms is missing or malformed"),
+        (sound | {"step_ms": [[1.0, 2.0]]}, "draft_step_ms has shape .*the curve of 'other'"),
+        (sound | {"start_ms": [[-1.0]]}, "draft_start_ms has values .*the curve of 'other'"),
+    ):
+        drafts = wrong if wrong == 3 else {"lookup": sound, "other": wrong}
+        (tmp_path / "wrong.json").write_text(json.dumps(data | {"drafts": drafts}))
+        with pytest.raises(CostsError, match=message):
             load_costs(tmp_path / "wrong.json")
     short = DraftCurve(np.array([0.25]), np.array([[0.125]]))
-    with pytest.raises(CostsError, match="draft_start_ms has shape"):
+    with pytest.raises(CostsError, match=r"draft_start_ms has shape .*the curve of 'lookup'"):
         MeasuredCosts((1,), (64,), (1, 9), grid, flat, flat, drafts=(("lookup", short),))
 
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from adaptive_spec.cli.live import Pair
-from adaptive_spec.cli.validate import LiveRun, decode_plainly, record_all, run_live
-from adaptive_spec.decoding.models import Verifier, load_drafter, load_verifier
+from adaptive_spec.cli.live_runs import LiveRun, decode_plainly, record_all, run_live
+from adaptive_spec.decoding.drafters.loading import load_drafter
+from adaptive_spec.decoding.models import Verifier, load_verifier
 from adaptive_spec.decoding.requests import Completion, Request
 from adaptive_spec.decoding.verification import explain_divergence
 from adaptive_spec.prompts import Prompt, demo_prompts, read_prompts

@@ -11,6 +11,7 @@ from rich.table import Table
 from adaptive_spec._optional import require
 from adaptive_spec.cli import options
 from adaptive_spec.cli.live import Pair, prompts_from
+from adaptive_spec.cli.live_runs import LiveRun, decode_plainly, explain, record_all, run_live
 from adaptive_spec.cli.output import (
     comparison_table,
     note,
@@ -20,14 +21,7 @@ from adaptive_spec.cli.output import (
     write_json,
 )
 from adaptive_spec.cli.streaming import ACCEPTED_STYLE, AnswerPrinter
-from adaptive_spec.cli.validate import (
-    DEFAULT_POLICIES,
-    LiveRun,
-    decode_plainly,
-    explain,
-    record_all,
-    run_live,
-)
+from adaptive_spec.cli.validate import DEFAULT_POLICIES
 from adaptive_spec.cost_files import save_costs
 from adaptive_spec.costs import MeasuredCosts
 from adaptive_spec.errors import DrafterSpecError

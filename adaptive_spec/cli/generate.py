@@ -8,7 +8,7 @@ import typer
 from adaptive_spec._optional import require
 from adaptive_spec.cli import options
 from adaptive_spec.cli.failures import Failures
-from adaptive_spec.cli.live import Pair, prompts_from
+from adaptive_spec.cli.live import Pair, prompts_from, say_if_memory_ran_out
 from adaptive_spec.cli.output import STDOUT, note, print_exactly, results, rounded, write_json
 from adaptive_spec.cli.rules import chosen_rule
 from adaptive_spec.cli.streaming import AnswerPrinter
@@ -117,8 +117,7 @@ def generate(
         answer = None
     if not completions:
         failures.raise_any()
-    if engine.batch_limit < engine.batch_size:
-        note(f"memory ran out: went on with {engine.batch_limit} sequences at a time")
+    say_if_memory_ran_out(engine)
     asked = [request.id for request in requests]
     completions.sort(key=lambda completion: asked.index(completion.id))
     if cycles is not None:

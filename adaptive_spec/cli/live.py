@@ -24,8 +24,9 @@ from adaptive_spec.traces.synthetic import NAME as SYNTHETIC
 
 if TYPE_CHECKING:
     from adaptive_spec.decoding.drafters import Drafter
+    from adaptive_spec.decoding.drafters.loading import MakeDrafter
     from adaptive_spec.decoding.engine import DecodingEngine
-    from adaptive_spec.decoding.models import MakeDrafter, Verifier
+    from adaptive_spec.decoding.models import Verifier
     from adaptive_spec.decoding.requests import Request
     from adaptive_spec.decoding.verification import VerificationRule
 
@@ -91,7 +92,9 @@ class Pair:
         """
         quiet_libraries()
         from adaptive_spec.decoding.builtin import BUILTIN, builtin_model_dir
-        from adaptive_spec.decoding.models import load_drafter, load_verifier, parse_drafter
+        from adaptive_spec.decoding.drafters.loading import load_drafter
+        from adaptive_spec.decoding.drafters.specs import parse_drafter
+        from adaptive_spec.decoding.models import load_verifier
         from adaptive_spec.decoding.pretrained import parse_target
 
         if drafter == AUTO:
@@ -221,7 +224,14 @@ def finished(
         if isinstance(event, Finished):
             done[event.completion.id] = event.completion
             on_finished()
+    say_if_memory_ran_out(engine)
     return done
+
+
+def say_if_memory_ran_out(engine: "DecodingEngine") -> None:
+    """Notes that a run went on with fewer sequences than asked for, if it did."""
+    if engine.batch_limit < engine.batch_size:
+        note(f"memory ran out: went on with {engine.batch_limit} sequences at a time")
 
 
 def _layer_weights(model: Any) -> int:

@@ -9,7 +9,7 @@ import typer
 from adaptive_spec._optional import require
 from adaptive_spec.cli import options
 from adaptive_spec.cli.failures import Failures
-from adaptive_spec.cli.live import Pair, prompts_from
+from adaptive_spec.cli.live import Pair, prompts_from, say_if_memory_ran_out
 from adaptive_spec.cli.output import note, progress
 from adaptive_spec.cli.rules import chosen_rule
 from adaptive_spec.costs import ConstantCosts
@@ -130,6 +130,7 @@ def _decoded(
                 failures.add(event.completion.id, error)
             else:
                 yield sequence
+    say_if_memory_ran_out(engine)
 
 
 def recording(

@@ -9,9 +9,9 @@ from rich.text import Text
 
 from adaptive_spec.cli import options
 from adaptive_spec.cli.live import Pair, finished, prompts_from
+from adaptive_spec.cli.live_runs import decode_plainly
 from adaptive_spec.cli.output import note, progress, results_table, rounded, show, write_json
 from adaptive_spec.cli.rules import chosen_rule
-from adaptive_spec.cli.validate import decode_plainly
 from adaptive_spec.costs import ConstantCosts
 from adaptive_spec.errors import ConfigError, DrafterSpecError
 from adaptive_spec.registry import make_policy
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from adaptive_spec.decoding.verification import VerificationRule
 
 DEFAULT_POLICIES = ("fixed:tau=4", "ewma")
+
+DRAWS, FALSE_ALARM_RATE = 4, 0.001
+"""Of the test of distributions, where not given."""
 
 
 def verify(
@@ -48,26 +51,27 @@ def verify(
         float | None,
         typer.Option(
             min=0,
-            help="Largest margin taken for a tie; default: 0.001 in float32, 0.1 in float16, "
-            "0.5 in bfloat16.",
+            help="Largest margin taken for a tie, token for token; default: 0.001 in float32, "
+            "0.1 in float16, 0.5 in bfloat16.",
             rich_help_panel="Judgement",
         ),
     ] = None,
     draws: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=1,
-            help="Times that each prompt is sampled under rejection sampling.",
+            help=f"Times that each prompt is sampled under rejection sampling; default: {DRAWS}.",
             rich_help_panel="Judgement",
         ),
-    ] = 4,
+    ] = None,
     false_alarm_rate: Annotated[
-        float,
+        float | None,
         typer.Option(
-            help="Probability that rejection sampling is called wrong though it is right.",
+            help="Probability that rejection sampling is called wrong though it is right; "
+            f"default: {FALSE_ALARM_RATE:g}.",
             rich_help_panel="Judgement",
         ),
-    ] = 0.001,
+    ] = None,
     dtype: options.DtypeOption = "float32",
     device: options.DeviceOption = None,
     json_file: options.JsonOption = None,
@@ -81,13 +85,25 @@ def verify(
     specs = policy or DEFAULT_POLICIES
     for spec in specs:
         make_policy(spec)
-    if not 0 < false_alarm_rate < 1:
+    if false_alarm_rate is not None and not 0 < false_alarm_rate < 1:
         raise ConfigError(
             f"--false-alarm-rate {false_alarm_rate}: it must be greater than 0 and less than 1"
         )
     chosen_by = chosen_rule(rule, temperature, top_k, top_p, min_p, repetition_penalty, seed)
     if not chosen_by.lossless:
         raise ConfigError(f"the rule {chosen_by.name!r} is lossy by design: nothing to verify")
+    if chosen_by.tau_invariant:
+        of_no_use = {"--draws": draws, "--false-alarm-rate": false_alarm_rate}
+        how = "its output is compared with plain decoding's, token for token"
+    else:
+        of_no_use = {"--tolerance": tolerance}
+        how = "its tokens' distribution is tested"
+    for name, value in of_no_use.items():
+        if value is not None:
+            raise ConfigError(
+                f"{name} {value:g}: means nothing under the rule {chosen_by.name!r}: {how}; "
+                "leave it out, or choose another --rule"
+            )
     wanted = prompts_from(prompts, limit, category)
     if drafter == "none":
         raise DrafterSpecError("verify: --drafter none leaves nothing to verify; try lookup")
@@ -97,7 +113,9 @@ def verify(
     if chosen_by.tau_invariant:
         runs, table = check.outputs(requests, specs, tolerance)
     else:
-        runs, table = check.distributions(requests, specs, draws, false_alarm_rate)
+        runs, table = check.distributions(
+            requests, specs, draws or DRAWS, false_alarm_rate or FALSE_ALARM_RATE
+        )
     show(table, json_file)
     write_json(
         {"rule": chosen_by.spec, "numerics": pair.verifier.numerics, "runs": runs}, json_file

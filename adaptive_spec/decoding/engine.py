@@ -5,7 +5,6 @@ import functools
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +13,7 @@ import torch
 from adaptive_spec._arrays import BoolArray, IntArray
 from adaptive_spec.controller import Controller, Plan
 from adaptive_spec.decoding.draft import Draft
-from adaptive_spec.decoding.drafters.base import Drafter, empty_signals
+from adaptive_spec.decoding.drafters.base import Drafter, DraftRequest, empty_signals
 from adaptive_spec.decoding.intake import Intake
 from adaptive_spec.decoding.requests import (
     Completion,
@@ -22,13 +21,13 @@ from adaptive_spec.decoding.requests import (
     Event,
     Failed,
     Finished,
-    FinishReason,
     Request,
     TokensEmitted,
 )
 from adaptive_spec.decoding.runner import ModelRunner
+from adaptive_spec.decoding.sequences import RunningSequence
 from adaptive_spec.decoding.slots import Slots
-from adaptive_spec.decoding.stopping import StopRules, StopWatch
+from adaptive_spec.decoding.stopping import StopRules
 from adaptive_spec.decoding.stopwatch import Stopwatch
 from adaptive_spec.decoding.transfer import to_device
 from adaptive_spec.decoding.verification import (
@@ -42,56 +41,11 @@ from adaptive_spec.errors import (
     AdaptiveSpecError,
     ConfigError,
     DeviceMemoryError,
+    DrafterError,
     NumericsError,
     is_out_of_memory,
 )
 from adaptive_spec.policy import UNKNOWN_AGREEMENT, DraftSignals
-
-
-@dataclass
-class _Sequence:
-    """A request while it runs.
-
-    Attributes:
-      text: prompt and verified output; ``limit``: most output tokens.
-      watch: tells where it ends; ``cycles``: what its cycles showed.
-      seed: of its noise.
-    """
-
-    request: Request
-    text: list[int]
-    limit: int
-    watch: StopWatch
-    seed: int = 0
-    prefill_ms: float = 0.0
-    reused_prefix_tokens: int = 0
-    cycles: list[CycleRecord] = field(default_factory=list)
-
-    @property
-    def output(self) -> tuple[int, ...]:
-        """The tokens verified so far."""
-        return tuple(self.text[len(self.request.prompt_ids) :])
-
-    def emit(self, token_ids: list[int]) -> tuple[list[int], FinishReason | None]:
-        """Appends verified tokens up to the sequence's end; returns them, and why it ends."""
-        room = self.limit - (len(self.text) - len(self.request.prompt_ids))
-        kept, reason = self.watch.cut(token_ids, room)
-        self.text.extend(token_ids[:kept])
-        return token_ids[:kept], reason
-
-    def completion(self, reason: FinishReason, rule: VerificationRule) -> Completion:
-        return Completion(
-            id=self.request.id,
-            category=self.request.category,
-            prompt_tokens=len(self.request.prompt_ids),
-            token_ids=self.output,
-            finish_reason=reason,
-            cycles=tuple(self.cycles),
-            prefill_ms=self.prefill_ms,
-            rule=rule.spec,
-            lossless=rule.lossless,
-            reused_prefix_tokens=self.reused_prefix_tokens,
-        )
 
 
 class DecodingEngine:
@@ -160,7 +114,7 @@ class DecodingEngine:
         self._looks_inside = controller.policy.looks_inside_draft
         self.batch_limit = batch_size
         self._slots = Slots(verifier, drafter, controller, batch_size)
-        self._running: dict[int, _Sequence] = {}  # by row, the oldest first
+        self._running: dict[int, RunningSequence] = {}  # by row, the oldest first
         self._suspects: deque[int] = deque()  # rows whose next cycle is theirs alone
         self._cancelled: set[str] = set()
 
@@ -314,17 +268,16 @@ class DecodingEngine:
             self.batch_limit = len(rows) // 2
         return []
 
-    def _available(self, rows: IntArray, sequences: list[_Sequence]) -> BoolArray | None:
+    def _available(self, rows: IntArray, sequences: list[RunningSequence]) -> BoolArray | None:
         if self.drafter is None:
             return None
         texts = [sequence.text for sequence in sequences]
         return self.drafter.available(rows.tolist(), texts)
 
-    def _draft(self, plan: Plan, sequences: list[_Sequence]) -> Draft:
+    def _draft(self, plan: Plan, sequences: list[RunningSequence]) -> Draft:
         if self.drafter is None or not plan.tau.any():
             return Draft.none(len(sequences))
-        return self.drafter.propose_by(
-            plan.drafter,
+        asked = DraftRequest(
             plan.rows.tolist(),
             [sequence.text for sequence in sequences],
             plan.tau,
@@ -336,8 +289,9 @@ class DecodingEngine:
             want_signals=self._record_signals,
             chooser=Chooser(self.rule, _seeds(sequences), self.verifier.vocab_size),
         )
+        return self.drafter.propose_by(plan.drafter, asked)
 
-    def _verify(self, plan: Plan, sequences: list[_Sequence], draft: Draft) -> Verdict:
+    def _verify(self, plan: Plan, sequences: list[RunningSequence], draft: Draft) -> Verdict:
         """One pass over each row's last verified token and its draft."""
         device = self.verifier.device
         last = to_device([[sequence.text[-1]] for sequence in sequences], device)
@@ -423,19 +377,19 @@ class DecodingEngine:
             admitted.append(row)
         return events + (self._read(admitted) if admitted else [])
 
-    def _sequence(self, request: Request) -> _Sequence:
+    def _sequence(self, request: Request) -> RunningSequence:
         prompt = np.asarray(request.prompt_ids).tolist()
         limit = min(request.max_new_tokens, self.verifier.context_limit - len(prompt))
         seed = request.noise_seed(self.rule.seed)
-        return _Sequence(request, prompt, limit, self.stop_rules.follow(prompt), seed)
+        return RunningSequence(request, prompt, limit, self.stop_rules.follow(prompt), seed)
 
     def _read(self, rows: list[int]) -> list[Event]:
-        """Reads the prompts of newly admitted rows: together, or alone where memory runs out."""
+        """Reads the prompts of newly admitted rows: together, or alone where that fails."""
         began = time.perf_counter()
         try:
             reused = self._slots.read(rows)
         except Exception as error:
-            if not is_out_of_memory(error):
+            if not isinstance(error, DrafterError) and not is_out_of_memory(error):
                 raise
             if len(rows) == 1:
                 return [self._fail(rows[0], error)]
@@ -449,7 +403,7 @@ class DecodingEngine:
             self.verifier.reset(row)
         return [event for row in rows for event in self._read([row])]
 
-    def _leave(self, row: int, *, finished: bool) -> _Sequence:
+    def _leave(self, row: int, *, finished: bool) -> RunningSequence:
         self._slots.give_back(row, finished=finished)
         return self._running.pop(row)
 
@@ -470,8 +424,8 @@ class DecodingEngine:
 
 
 def _reason(request: Request, error: Exception) -> AdaptiveSpecError:
-    if isinstance(error, NumericsError):
-        return NumericsError(f"request {request.id!r}: {error}")
+    if isinstance(error, NumericsError | DrafterError):
+        return type(error)(f"request {request.id!r}: {error}")
     return DeviceMemoryError(
         f"request {request.id!r}: out of memory, even with no other sequence in the pass "
         f"({str(error).strip().partition(chr(10))[0]}); lower max_new_tokens, batch_size (whose "
@@ -479,11 +433,11 @@ def _reason(request: Request, error: Exception) -> AdaptiveSpecError:
     )
 
 
-def _seeds(sequences: list[_Sequence]) -> npt.NDArray[np.uint64]:
+def _seeds(sequences: list[RunningSequence]) -> npt.NDArray[np.uint64]:
     return np.array([sequence.seed for sequence in sequences], np.uint64)
 
 
-def _emitted(sequence: _Sequence, tokens: list[int]) -> TokensEmitted:
+def _emitted(sequence: RunningSequence, tokens: list[int]) -> TokensEmitted:
     cycle = sequence.cycles[-1]
     return TokensEmitted(
         id=sequence.request.id,

@@ -20,8 +20,9 @@ import torch
 from scipy.optimize import isotonic_regression
 
 from adaptive_spec.costs import DraftCurve, MeasuredCosts
-from adaptive_spec.decoding.drafters.base import Drafter
+from adaptive_spec.decoding.drafters.base import Drafter, DraftRequest
 from adaptive_spec.decoding.drafters.draft_model import DraftModelDrafter
+from adaptive_spec.decoding.forward import StaticShapes
 from adaptive_spec.decoding.runner import ModelRunner
 from adaptive_spec.errors import ConfigError
 
@@ -40,6 +41,7 @@ def profile_costs(
     contexts: Sequence[int] = CONTEXTS,
     widths: Sequence[int] = WIDTHS,
     repeats: int = 3,
+    shapes: StaticShapes | None = None,
     generator: np.random.Generator,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> MeasuredCosts:
@@ -52,6 +54,7 @@ def profile_costs(
       contexts: tokens before the block.
       widths: tokens of the block; 1 is always among them.
       repeats: measurements of each point, >= 1.
+      shapes: what the verifier's passes are rounded up to; None to run each as it is.
       generator: makes up the texts and the order.
       on_progress: called with measurements done and wanted.
 
@@ -71,7 +74,8 @@ def profile_costs(
     kinds = [*((block, 0) for block in blocks), *drafts]
     total, done = len(batches) * repeats * len(lengths) * len(kinds), 0
     for b, batch in enumerate(batches):
-        bench = _Bench(model, make_drafter(batch), batch, lengths[-1] + blocks[-1], generator)
+        longest = lengths[-1] + blocks[-1]
+        bench = _Bench(model, make_drafter(batch), batch, longest, generator, shapes)
         for kind in ((blocks[-1], 0), *drafts):
             bench.time_ms(lengths[-1], *kind)  # the first of its kind also allocates
         points = [(c, *kind) for c in range(len(lengths)) for kind in kinds]
@@ -107,10 +111,12 @@ def profile_costs(
     )
 
 
-def plain_pass_ms(model: Any, *, context: int = 32, repeats: int = 5) -> float:
+def plain_pass_ms(
+    model: Any, *, context: int = 32, repeats: int = 5, shapes: StaticShapes | None = None
+) -> float:
     """Time of a plain pass: what costs given in plain passes are to be multiplied by."""
     longest = min(context, ModelRunner(model).context_limit - 1)
-    bench = _Bench(model, None, 1, longest, np.random.default_rng(0))
+    bench = _Bench(model, None, 1, longest, np.random.default_rng(0), shapes)
     return statistics.median(bench.time_ms(longest, 1) for _ in range(repeats))
 
 
@@ -124,8 +130,10 @@ class _Bench:
         batch_size: int,
         longest: int,
         generator: np.random.Generator,
+        shapes: StaticShapes | None,
     ) -> None:
-        self._runner = ModelRunner(model, slots=batch_size, capacity_tokens=longest + 1)
+        room = longest + (1 if shapes is None else shapes.widths[-1])
+        self._runner = ModelRunner(model, slots=batch_size, capacity_tokens=room, shapes=shapes)
         self._drafters = () if drafter is None else drafter.components
         self._rows = list(range(batch_size))
         known = self._runner.vocab_size
@@ -157,9 +165,9 @@ class _Bench:
         for row, text in zip(self._rows, texts, strict=True):
             drafter.begin(row, text)
         # One draft first, so that what is timed begins as in the middle of a request.
-        drafter.propose(self._rows, texts, np.ones(len(self._rows), np.int64))
+        drafter.propose(DraftRequest(self._rows, texts, np.ones(len(self._rows), np.int64)))
         began = self._now()
-        drafter.propose(self._rows, texts, np.full(len(self._rows), tau, np.int64))
+        drafter.propose(DraftRequest(self._rows, texts, np.full(len(self._rows), tau, np.int64)))
         elapsed = (self._now() - began) * 1e3
         for row in self._rows:
             drafter.end(row)

@@ -26,7 +26,7 @@ from adaptive_spec.decoding.runner import ModelRunner
 from adaptive_spec.decoding.sampling import Contexts
 from adaptive_spec.decoding.verification import GREEDY, VerificationRule
 from adaptive_spec.errors import ConfigError, NumericsError
-from adaptive_spec.traces.records import (
+from adaptive_spec.traces.sequences import (
     DrafterTrace,
     SequenceTrace,
     SignalTrace,

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
+from adaptive_spec._shares import DrafterShare
 from adaptive_spec.errors import AdaptiveSpecError, PromptError
 from adaptive_spec.policy import DraftSignals
 from adaptive_spec.randomness import sequence_seed
@@ -76,15 +77,6 @@ class CycleRecord:
     context_tokens: int
     batch_size: int
     drafter: str | None = None
-
-
-class DrafterShare(NamedTuple):
-    """What one drafter contributed: cycles that it drafted for, tokens drafted and accepted."""
-
-    name: str
-    cycles: int
-    num_draft_tokens: int
-    num_accepted_tokens: int
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from adaptive_spec.controller import Controller
 from adaptive_spec.decoding.drafters.base import Drafter
 from adaptive_spec.decoding.prefix import read_prompts
 from adaptive_spec.decoding.runner import ModelRunner
+from adaptive_spec.errors import DrafterError, is_out_of_memory
 
 
 class Slots:
@@ -47,6 +48,9 @@ class Slots:
 
         Returns:
           By row, tokens that the verifier did not have to read.
+
+        Raises:
+          DrafterError: the drafter could not begin one of them, other than for want of memory.
         """
         prompts = {row: self._texts[row][:-1] for row in rows}
         reused = read_prompts(self._verifier, self._held, prompts)
@@ -56,8 +60,18 @@ class Slots:
             for row in set(rows).difference(drafting):
                 self._drafter.end(row)
             if drafting:
-                self._drafter.begin_rows(drafting, [self._texts[row] for row in drafting])
+                self._begin(self._drafter, drafting)
         return reused
+
+    def _begin(self, drafter: Drafter, rows: list[int]) -> None:
+        try:
+            drafter.begin_rows(rows, [self._texts[row] for row in rows])
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            raise DrafterError(
+                f"the drafter {drafter.spec} could not begin ({type(error).__name__}: {error})"
+            ) from error
 
     def give_back(self, row: int, *, finished: bool) -> None:
         """Frees a row; ``finished`` as for ``Controller.release``."""

@@ -9,7 +9,7 @@ import torch
 from adaptive_spec.decoding.transfer import to_device, to_host
 from adaptive_spec.decoding.trimmed_draft import TrimmedDraft
 from adaptive_spec.distillation.texts import Text
-from adaptive_spec.traces.records import run_lengths_of
+from adaptive_spec.traces.sequences import run_lengths_of
 
 _BINS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 0.85, 0.95, 1.0)
 

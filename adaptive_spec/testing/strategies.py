@@ -18,13 +18,8 @@ from adaptive_spec.budget import PassBudget
 from adaptive_spec.costs import ConstantCosts, CostModel, MeasuredCosts
 from adaptive_spec.policy import Cycle, Decision, Outcome, Policy, State
 from adaptive_spec.testing.histories import Arrive, Event, History, Leave, Play, Run
-from adaptive_spec.traces.records import (
-    SequenceTrace,
-    SignalTrace,
-    TraceInfo,
-    TraceSet,
-    run_lengths_of,
-)
+from adaptive_spec.traces.records import TraceInfo, TraceSet
+from adaptive_spec.traces.sequences import SequenceTrace, SignalTrace, run_lengths_of
 
 _DRAFTERS = ("lookup", "draft-model", "early-exit")
 

@@ -4,20 +4,18 @@ Parquet needs pyarrow (``pip install 'adaptive-spec[trace]'``); it is imported w
 """
 
 from adaptive_spec.traces.cycles import LoggedCycle, read_cycles, write_cycles
+from adaptive_spec.traces.flat import FlatTrace
 from adaptive_spec.traces.parquet import read_trace, write_trace
-from adaptive_spec.traces.records import (
+from adaptive_spec.traces.records import Component, TraceInfo, TraceSet
+from adaptive_spec.traces.run_lengths import export_run_lengths, import_run_lengths
+from adaptive_spec.traces.sequences import (
     SIGNALS,
-    Component,
     DrafterTrace,
-    FlatTrace,
     SequenceTrace,
     SignalTrace,
-    TraceInfo,
-    TraceSet,
     in_default_order,
     run_lengths_of,
 )
-from adaptive_spec.traces.run_lengths import export_run_lengths, import_run_lengths
 from adaptive_spec.traces.store import TraceWriter
 from adaptive_spec.traces.synthetic import Hazards, synthetic_trace
 

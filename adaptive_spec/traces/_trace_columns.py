@@ -9,14 +9,8 @@ from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec._optional import require
 from adaptive_spec.errors import TraceError
 from adaptive_spec.traces._columns import Columns, Ragged, list_column, ragged, refuse_nulls
-from adaptive_spec.traces.records import (
-    SIGNALS,
-    DrafterTrace,
-    Drafting,
-    SequenceTrace,
-    SignalTrace,
-    TraceInfo,
-)
+from adaptive_spec.traces.records import Drafting, TraceInfo
+from adaptive_spec.traces.sequences import SIGNALS, DrafterTrace, SequenceTrace, SignalTrace
 
 _TEXTS = ("id", "category", "finish_reason")
 _IDS = ("prompt_ids", "output_ids")

@@ -26,7 +26,7 @@ from adaptive_spec.traces._columns import (
     refuse_nulls,
     write_columns,
 )
-from adaptive_spec.traces.records import SIGNALS
+from adaptive_spec.traces.sequences import SIGNALS
 
 _FORMAT = FileFormat("adaptive-spec.cycles", 2, "cycle log", "a log of the decoding engine")
 _COUNTS = (

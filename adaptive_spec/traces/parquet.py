@@ -40,7 +40,8 @@ from adaptive_spec.traces._trace_columns import (
     signal_columns,
     to_columns,
 )
-from adaptive_spec.traces.records import SIGNALS, Component, SequenceTrace, TraceInfo, TraceSet
+from adaptive_spec.traces.records import Component, TraceInfo, TraceSet
+from adaptive_spec.traces.sequences import SIGNALS, SequenceTrace
 
 _FORMAT = FileFormat(
     "adaptive-spec.trace",

@@ -15,7 +15,8 @@ from adaptive_spec._arrays import IntArray
 from adaptive_spec._files import atomic_write
 from adaptive_spec._jsonl import count_field, read_objects, text_field
 from adaptive_spec.errors import TraceError
-from adaptive_spec.traces.records import SequenceTrace, TraceInfo, TraceSet
+from adaptive_spec.traces.records import TraceInfo, TraceSet
+from adaptive_spec.traces.sequences import SequenceTrace
 
 
 def import_run_lengths(

@@ -14,7 +14,8 @@ from typing import Self
 from adaptive_spec._arrays import IntArray
 from adaptive_spec.errors import TraceError
 from adaptive_spec.traces.parquet import differences, read_trace, write_trace
-from adaptive_spec.traces.records import SequenceTrace, TraceInfo, TraceSet
+from adaptive_spec.traces.records import TraceInfo, TraceSet
+from adaptive_spec.traces.sequences import SequenceTrace
 
 
 class TraceWriter:

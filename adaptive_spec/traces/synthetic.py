@@ -16,13 +16,8 @@ from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec._specs import spec_text
 from adaptive_spec.errors import DrafterSpecError, TraceError
 from adaptive_spec.randomness import uniform
-from adaptive_spec.traces.records import (
-    Drafting,
-    SequenceTrace,
-    TraceInfo,
-    TraceSet,
-    run_lengths_of,
-)
+from adaptive_spec.traces.records import Drafting, TraceInfo, TraceSet
+from adaptive_spec.traces.sequences import SequenceTrace, run_lengths_of
 
 NAME = "synthetic"
 

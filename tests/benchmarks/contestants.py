@@ -12,14 +12,9 @@ from adaptive_spec import ConstantCosts, Controller, make_policy
 from adaptive_spec.decoding import DecodingEngine, Drafter, ModelRunner, Request, StopRules
 from adaptive_spec.decoding.builtin import draft_dir
 from adaptive_spec.decoding.drafters import early_exit_model
-from adaptive_spec.decoding.models import (
-    BUILTIN,
-    EarlyExitSpec,
-    builtin_model_dir,
-    load_drafter,
-    load_verifier,
-    parse_drafter,
-)
+from adaptive_spec.decoding.drafters.loading import load_drafter
+from adaptive_spec.decoding.drafters.specs import EarlyExitSpec, parse_drafter
+from adaptive_spec.decoding.models import BUILTIN, builtin_model_dir, load_verifier
 from adaptive_spec.decoding.pretrained import load_model
 from adaptive_spec.decoding.trimmed_draft import TrimmedDraft, is_draft_folder, load_draft
 

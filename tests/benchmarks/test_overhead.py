@@ -9,7 +9,8 @@ import pytest
 
 from adaptive_spec import ConstantCosts, Controller, make_policy
 from adaptive_spec.decoding import DecodingEngine, DraftModelDrafter, ModelRunner, Request
-from adaptive_spec.decoding.models import load_drafter, load_verifier
+from adaptive_spec.decoding.drafters.loading import load_drafter
+from adaptive_spec.decoding.models import load_verifier
 
 PROMPT = "List three facts about foxes, then repeat the list."
 

@@ -57,3 +57,18 @@ def unloaded(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("a model was loaded")
 
     monkeypatch.setattr(models, "load_verifier", never)
+
+
+@pytest.fixture
+def memory_for_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passes over more than two rows run out of memory."""
+    from adaptive_spec.decoding import KVCache
+
+    writing = KVCache.writing
+
+    def small(self: KVCache, rows: list[int], widths: list[int]) -> Any:
+        if len(rows) > 2 and self.capacity_tokens > 64:  # not when the model is tried out
+            raise MemoryError
+        return writing(self, rows, widths)
+
+    monkeypatch.setattr(KVCache, "writing", small)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from adaptive_spec.cli import demo as module
-from adaptive_spec.cli.validate import LiveRun, run_live
+from adaptive_spec.cli.live_runs import LiveRun, run_live
 from adaptive_spec.cost_files import load_costs
 from adaptive_spec.traces import read_cycles, read_trace
 from tests.cli.running import refuse, run, succeed

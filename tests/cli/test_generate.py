@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 import torch
 
-from adaptive_spec.decoding import KVCache
 from adaptive_spec.decoding.models import Verifier, load_verifier
 from adaptive_spec.traces import read_cycles
 from tests.cli.running import refuse, run, succeed
 from tests.tiny_pair import PROMPTS, TinyPair, write_prompts
 
 PROMPT = "the story: stop, the end. the story"
+SHRUNK = "memory ran out: went on with 2 sequences at a time"
 
 
 @pytest.fixture(scope="session")
@@ -261,20 +261,32 @@ def test_prompts_that_begin_alike_are_read_once(pair: TinyPair, tmp_path: Path) 
     assert [c["reused_prefix_tokens"] > 16 for c in answers] == [False, True, True]
 
 
+@pytest.mark.usefixtures("memory_for_two")
 def test_a_batch_that_memory_does_not_allow_shrinks(
-    pair: TinyPair, plain: dict[str, list[int]], monkeypatch: pytest.MonkeyPatch
+    pair: TinyPair, plain: dict[str, list[int]]
 ) -> None:
-    writing = KVCache.writing
-
-    def small(self: KVCache, rows: list[int], widths: list[int]) -> Any:
-        if len(rows) > 2 and self.capacity_tokens > 64:  # not when the model is tried out
-            raise MemoryError
-        return writing(self, rows, widths)
-
-    monkeypatch.setattr(KVCache, "writing", small)
     result = succeed(
         *("generate", "--verifier", pair.verifier, "--drafter", "none", "--batch-size", 4),
         *("--prompts", pair.prompts, "--max-new-tokens", 24, "--json", "-"),
     )
     assert {c["id"]: c["token_ids"] for c in result.json()["completions"]} == plain
-    assert "memory ran out: went on with 2 sequences at a time" in result.err
+    assert SHRUNK in result.err
+
+
+@pytest.mark.usefixtures("memory_for_two")
+@pytest.mark.parametrize("command", ["validate", "verify"])
+def test_every_run_that_shrinks_says_so(pair: TinyPair, command: str) -> None:
+    result = succeed(
+        *(command, "--verifier", pair.verifier, "--drafter", "lookup", "--batch-size", 4),
+        *("--prompts", pair.prompts, "--max-new-tokens", 24, "-p", "fixed:tau=1"),
+    )
+    assert result.err.count(SHRUNK) == 2  # plain decoding, and the policy
+
+
+@pytest.mark.usefixtures("memory_for_two")
+def test_recording_that_shrinks_says_so(pair: TinyPair, tmp_path: Path) -> None:
+    result = succeed(
+        *("record", "-o", tmp_path / "t.parquet", "--verifier", pair.verifier),
+        *("--prompts", pair.prompts, "--max-new-tokens", 24, "--batch-size", 4),
+    )
+    assert SHRUNK in result.err

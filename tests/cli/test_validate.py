@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from adaptive_spec.cli import live_runs
 from adaptive_spec.cli import validate as module
 from adaptive_spec.decoding import verification
 from adaptive_spec.decoding.verification import Divergence
@@ -85,7 +86,7 @@ def other_replay(monkeypatch: pytest.MonkeyPatch) -> None:
     def other(policy: object, *arguments: Any, **options: Any) -> Any:
         return replay("fixed:tau=1", *arguments, **options)
 
-    monkeypatch.setattr(module, "replay", other)
+    monkeypatch.setattr(live_runs, "replay", other)
 
 
 def differing(pair: TinyPair, tmp_path: Path) -> tuple[Result, dict[str, Any]]:
@@ -111,7 +112,7 @@ def test_cycles_that_differ_are_told(pair: TinyPair, tmp_path: Path) -> None:
 def test_outputs_that_differ_are_told(
     pair: TinyPair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = module.record_all
+    original = live_runs.record_all
 
     def changed(*arguments: Any, **options: Any) -> TraceSet:
         traces = original(*arguments, **options)

@@ -75,3 +75,19 @@ def test_what_cannot_be_verified_is_refused(pair: TinyPair) -> None:
     assert "verification rule 'nope'" in refuse(*command(pair, "--rule", "nope"))
     message = refuse(*command(pair, "--temperature", 1, "--limit", 1, "--draws", 1))
     assert "too few for a test" in message
+
+
+@pytest.mark.usefixtures("unloaded")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--draws", 4), "--draws 4: means nothing under the rule 'greedy'"),
+        (("--false-alarm-rate", 0.001), "--false-alarm-rate 0.001: means nothing"),
+        (("--rule", "coupled", "--temperature", 1, "--draws", 2), "under the rule 'coupled'"),
+        (("--temperature", 1, "--tolerance", 0.1), "--tolerance 0.1: means nothing"),
+    ],
+)
+def test_options_of_the_other_check_are_refused(
+    pair: TinyPair, options: tuple[object, ...], message: str
+) -> None:
+    assert message in refuse(*command(pair, *options))

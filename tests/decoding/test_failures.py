@@ -27,7 +27,7 @@ from adaptive_spec.decoding import (
     Request,
     TokensEmitted,
 )
-from adaptive_spec.errors import DeviceMemoryError
+from adaptive_spec.errors import DeviceMemoryError, DrafterError
 from tests.decoding.faults import POISON, Passes, poisoned
 from tests.decoding.scripted import DRAFTERS, Scripted, engine, generate
 from tests.tiny_models import perturbed, tiny_llama
@@ -38,11 +38,12 @@ GOOD = [Request(f"r{i}", [(3 * i + j) % 50 for j in range(2 + 5 * i)], 12 - i) f
 PLAIN = {r.id: generate(MODEL, r.prompt_ids, r.max_new_tokens) for r in GOOD}
 
 
-def start(drafter: str | None, policy: Any, batch_size: int, **options: Any) -> DecodingEngine:
+def start(
+    proposes: Drafter | str | None, policy: Any, batch_size: int, **options: Any
+) -> DecodingEngine:
     """An engine over the poisoned models."""
-    proposes: Drafter | str | None = drafter
-    if drafter == "draft-model":
-        proposes = DraftModelDrafter(ModelRunner(DRAFT, slots=batch_size), drafter)
+    if proposes == "draft-model":
+        proposes = DraftModelDrafter(ModelRunner(DRAFT, slots=batch_size), proposes)
     return engine(MODEL, proposes, policy, batch_size, **options)
 
 
@@ -211,6 +212,29 @@ def test_memory_that_ends_while_prompts_are_read(alone: bool) -> None:
     assert all(isinstance(o, Failed) or o.reused_prefix_tokens == 0 for o in outcomes)
     assert run.batch_limit == 4
     assert_nothing_is_left(run)
+
+
+class Refusing(PromptLookupDrafter):
+    """Cannot begin prompts with a certain token."""
+
+    def begin(self, row: int, prompt_ids: Sequence[int]) -> None:
+        if POISON in prompt_ids:
+            raise KeyError(POISON)
+        super().begin(row, prompt_ids)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_a_drafter_that_cannot_begin_fails_that_request(batch_size: int) -> None:
+    run = start(Refusing(max_ngram=3), Scripted(tau=2), batch_size)
+    outcomes = run.outcomes([*GOOD[:2], Request("refused", [5, POISON], 9), *GOOD[2:]])
+    assert_others_are_plain(outcomes, {"refused": DrafterError})
+    failed = outcomes[2]
+    assert isinstance(failed, Failed)
+    assert failed.token_ids == ()
+    message = "request 'refused': the drafter lookup:max_ngram=3,min_ngram=1 could not begin "
+    assert str(failed.error) == f"{message}(KeyError: {POISON})"
+    assert_nothing_is_left(run)
+    assert run.controller.ledger.requests == len(GOOD)
 
 
 def test_other_errors_end_the_run_and_free_everything() -> None:

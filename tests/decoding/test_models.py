@@ -20,15 +20,14 @@ from adaptive_spec.decoding import (
     PromptLookupDrafter,
     SyntheticDrafter,
 )
-from adaptive_spec.decoding.models import (
+from adaptive_spec.decoding.drafters.loading import load_drafter
+from adaptive_spec.decoding.drafters.specs import (
     ComposedSpec,
     EarlyExitSpec,
     LookupSpec,
-    Verifier,
-    load_drafter,
-    load_verifier,
     parse_drafter,
 )
+from adaptive_spec.decoding.models import Verifier, load_verifier
 from adaptive_spec.traces import Hazards
 from tests.tiny_models import tiny_llama
 from tests.tiny_pair import TinyPair, save_tiny_pair

@@ -7,7 +7,7 @@ import torch
 
 from adaptive_spec import ConfigError, NumericsError
 from adaptive_spec.decoding import Drafter, DraftModelDrafter, ModelRunner, PromptLookupDrafter
-from adaptive_spec.decoding.drafters import KnownOutputs, early_exit_drafter
+from adaptive_spec.decoding.drafters import DraftRequest, KnownOutputs, early_exit_drafter
 from adaptive_spec.decoding.recorder import Recorder
 from adaptive_spec.decoding.requests import Completion, FinishReason, Request
 from adaptive_spec.decoding.sampling import SamplingParameters
@@ -47,7 +47,7 @@ def make(name: str, model: Any) -> Drafter:
 def propose(drafter: Drafter, text: list[int], tau: int) -> tuple[list[int], Any]:
     """What a drafter says live after a text, tokens and signals ``[tau]``."""
     drafter.begin(0, text)
-    draft = drafter.propose([0], [text], np.array([tau]), want_signals=True)
+    draft = drafter.propose(DraftRequest([0], [text], np.array([tau]), want_signals=True))
     drafter.end(0)
     return draft.token_ids[0], draft.signals
 

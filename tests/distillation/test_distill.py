@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from adaptive_spec.decoding.models import Verifier, load_drafter, load_verifier
+from adaptive_spec.decoding.drafters import DraftRequest
+from adaptive_spec.decoding.drafters.loading import load_drafter
+from adaptive_spec.decoding.models import Verifier, load_verifier
 from adaptive_spec.decoding.trimmed_draft import load_draft, own_weights
 from adaptive_spec.distillation import distill as module
 from adaptive_spec.distillation.distill import Distillation, distill
@@ -60,7 +62,7 @@ def test_the_draft_loads_and_drafts(made: Path, pair: TinyPair) -> None:
     drafter = load_drafter(str(made), verifier)(1)
     assert drafter is not None
     drafter.begin(0, [5, 6, 7])
-    draft = drafter.propose([0], [[5, 6, 7]], np.array([4]), want_signals=True)
+    draft = drafter.propose(DraftRequest([0], [[5, 6, 7]], np.array([4]), want_signals=True))
     assert len(draft.token_ids[0]) == 4
     assert set(draft.token_ids[0]) <= set(drafter.token_ids.tolist())  # type: ignore[attr-defined]
     assert draft.signals is not None

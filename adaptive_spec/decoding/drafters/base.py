@@ -2,6 +2,7 @@
 
 import abc
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -16,6 +17,37 @@ from adaptive_spec.traces.records import Drafting
 
 KeepDrafting: TypeAlias = Callable[[int, DraftSignals], BoolArray]
 """Called with depth and signals ``[B, depth]``; tells which rows draft on, ``[B]``."""
+
+
+@dataclass(frozen=True)
+class DraftRequest:
+    """What a drafter is asked for in one cycle.
+
+    Attributes:
+      rows: ``[B]`` distinct, ascending.
+      texts: ``[B]`` prompt and verified output so far; extends what the row was shown before.
+      tau: ``[B]`` most tokens to propose, >= 0; rows with 0 are left alone.
+      keep_drafting: asked after 1, 2... tokens which rows draft on; None to draft tau tokens.
+      want_signals: whether to return signals.
+      chooser: how rows choose tokens from logits, for drafters that have some; None for the argmax.
+    """
+
+    rows: Sequence[int]
+    texts: Sequence[Sequence[int]]
+    tau: IntArray
+    keep_drafting: KeepDrafting | None = None
+    want_signals: bool = False
+    chooser: Chooser | None = None
+
+    @property
+    def depth(self) -> int:
+        """Most tokens that any row is to propose."""
+        return int(self.tau.max(initial=0))
+
+    @property
+    def needs_signals(self) -> bool:
+        """Whether signals must be made: to be returned, or to be shown to ``keep_drafting``."""
+        return self.want_signals or self.keep_drafting is not None
 
 
 class Drafter(abc.ABC):
@@ -75,60 +107,25 @@ class Drafter(abc.ABC):
     def available(self, rows: Sequence[int], texts: Sequence[Sequence[int]]) -> BoolArray:
         """Which drafters would propose something to follow each text, ``[B, D]``.
 
-        Rows and texts are as for ``propose``.
+        Rows and texts are as in ``DraftRequest``.
         """
         return np.array([[self.has_room(text)] for text in texts], np.bool_)
 
     @abc.abstractmethod
-    def propose(
-        self,
-        rows: Sequence[int],
-        texts: Sequence[Sequence[int]],
-        tau: IntArray,
-        *,
-        keep_drafting: KeepDrafting | None = None,
-        want_signals: bool = False,
-        chooser: Chooser | None = None,
-    ) -> Draft:
+    def propose(self, asked: DraftRequest) -> Draft:
         """Proposes tokens to follow each text.
-
-        Args:
-          rows: ``[B]`` distinct, ascending.
-          texts: ``[B]`` prompt and verified output so far; extends what the row was shown before.
-          tau: ``[B]`` most tokens to propose, >= 0; rows with 0 are left alone.
-          keep_drafting: asked after 1, 2... tokens which rows draft on; None to draft tau tokens.
-          want_signals: whether to return signals.
-          chooser: how rows choose tokens from logits, for drafters that have some; None for the
-            argmax.
 
         Raises:
           NumericsError: logits that are not numbers.
         """
 
-    def propose_by(
-        self,
-        drafter: IntArray,
-        rows: Sequence[int],
-        texts: Sequence[Sequence[int]],
-        tau: IntArray,
-        *,
-        keep_drafting: KeepDrafting | None = None,
-        want_signals: bool = False,
-        chooser: Chooser | None = None,
-    ) -> Draft:
+    def propose_by(self, drafter: IntArray, asked: DraftRequest) -> Draft:
         """As ``propose``, by the drafter chosen for each row; a single one has no choice.
 
         ``drafter`` is ``[B]``, index into ``names`` of one that is available; -1 where none is.
         """
         del drafter
-        return self.propose(
-            rows,
-            texts,
-            tau,
-            keep_drafting=keep_drafting,
-            want_signals=want_signals,
-            chooser=chooser,
-        )
+        return self.propose(asked)
 
     @abc.abstractmethod
     def end(self, row: int) -> None:
@@ -149,10 +146,19 @@ def first_columns(signals: DraftSignals, depth: int) -> DraftSignals:
     return DraftSignals(*(array[:, :depth] for array in signals))
 
 
-def cut_where_stopped(
+def block_draft(drafted: list[list[int]], signals: DraftSignals, asked: DraftRequest) -> Draft:
+    """A draft of whole blocks ``[B]``, cut where their rows are told to stop.
+
+    Signals beyond the cuts become NaN, in place; they are left out where nobody asked for them.
+    """
+    if asked.keep_drafting is not None:
+        drafted = _cut(drafted, signals, asked.keep_drafting)
+    return Draft(drafted, signals if asked.needs_signals else None)
+
+
+def _cut(
     drafted: list[list[int]], signals: DraftSignals, keep_drafting: KeepDrafting
 ) -> list[list[int]]:
-    """Whole blocks, cut where their rows are told to stop; signals beyond become NaN, in place."""
     lengths = np.array([len(block) for block in drafted], np.int64)
     for step in range(1, int(lengths.max(initial=0))):
         going_on = lengths > step

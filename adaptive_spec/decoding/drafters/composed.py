@@ -14,9 +14,8 @@ import numpy as np
 
 from adaptive_spec._arrays import BoolArray, IntArray
 from adaptive_spec.decoding.draft import Draft, Unread
-from adaptive_spec.decoding.drafters.base import Drafter, KeepDrafting, empty_signals
+from adaptive_spec.decoding.drafters.base import Drafter, DraftRequest, KeepDrafting, empty_signals
 from adaptive_spec.decoding.sampling import DraftDistributions
-from adaptive_spec.decoding.verification import Chooser
 from adaptive_spec.errors import DrafterSpecError
 from adaptive_spec.policy import MAX_DRAFTERS, NO_DRAFTER, DraftSignals
 
@@ -74,41 +73,15 @@ class ComposedDrafter(Drafter):
         together: BoolArray = np.concatenate(parts, axis=1)
         return together
 
-    def propose(
-        self,
-        rows: Sequence[int],
-        texts: Sequence[Sequence[int]],
-        tau: IntArray,
-        *,
-        keep_drafting: KeepDrafting | None = None,
-        want_signals: bool = False,
-        chooser: Chooser | None = None,
-    ) -> Draft:
-        there = self.available(rows, texts)
+    def propose(self, asked: DraftRequest) -> Draft:
+        there = self.available(asked.rows, asked.texts)
         drafter = np.where(there.any(axis=1), there.argmax(axis=1), NO_DRAFTER)
-        return self.propose_by(
-            drafter,
-            rows,
-            texts,
-            tau,
-            keep_drafting=keep_drafting,
-            want_signals=want_signals,
-            chooser=chooser,
-        )
+        return self.propose_by(drafter, asked)
 
-    def propose_by(
-        self,
-        drafter: IntArray,
-        rows: Sequence[int],
-        texts: Sequence[Sequence[int]],
-        tau: IntArray,
-        *,
-        keep_drafting: KeepDrafting | None = None,
-        want_signals: bool = False,
-        chooser: Chooser | None = None,
-    ) -> Draft:
-        asked, wants = keep_drafting, want_signals or keep_drafting is not None
-        signals = empty_signals(len(rows), int(tau.max(initial=0))) if wants else None
+    def propose_by(self, drafter: IntArray, asked: DraftRequest) -> Draft:
+        rows, texts, tau = asked.rows, asked.texts, asked.tau
+        keep, chooser = asked.keep_drafting, asked.chooser
+        signals = empty_signals(len(rows), asked.depth) if asked.needs_signals else None
         drafted: list[list[int]] = [[] for _ in rows]
         drawn_from: list[DraftDistributions] = []
         unread: list[Unread] = []
@@ -119,12 +92,14 @@ class ComposedDrafter(Drafter):
             own = index.tolist()
             room = np.array([component.room(texts[j]) for j in own], np.int64)
             part = component.propose(
-                [rows[j] for j in own],
-                [texts[j] for j in own],
-                np.minimum(tau[index], room),
-                keep_drafting=asked and _Among(asked, index, len(rows)),
-                want_signals=want_signals,
-                chooser=chooser and chooser.take(index),
+                DraftRequest(
+                    [rows[j] for j in own],
+                    [texts[j] for j in own],
+                    np.minimum(tau[index], room),
+                    keep and _Among(keep, index, len(rows)),
+                    asked.want_signals,
+                    chooser and chooser.take(index),
+                )
             )
             drawn_from += [replace(drawn, rows=index[drawn.rows]) for drawn in part.drawn_from]
             unread += [replace(left, rows=index[left.rows]) for left in part.unread]

@@ -13,7 +13,7 @@ from adaptive_spec.decoding import transfer
 from adaptive_spec.decoding.draft import Draft, Unread, refuse_broken
 from adaptive_spec.decoding.drafters.base import (
     Drafter,
-    KeepDrafting,
+    DraftRequest,
     empty_signals,
     first_columns,
 )
@@ -78,19 +78,9 @@ class DraftModelDrafter(Drafter):
         if self._cached.pop(row, None) is not None:
             self.runner.cache.clear([row])
 
-    def propose(
-        self,
-        rows: Sequence[int],
-        texts: Sequence[Sequence[int]],
-        tau: IntArray,
-        *,
-        keep_drafting: KeepDrafting | None = None,
-        want_signals: bool = False,
-        chooser: Chooser | None = None,
-    ) -> Draft:
-        chooser = chooser or Chooser.greedy(len(rows))
-        depth = int(tau.max(initial=0))
-        wants = want_signals or keep_drafting is not None
+    def propose(self, asked: DraftRequest) -> Draft:
+        rows, texts, tau = asked.rows, asked.texts, asked.tau
+        depth, wants, keep_drafting = asked.depth, asked.needs_signals, asked.keep_drafting
         proposals = _Proposals(len(rows), depth, empty_signals(len(rows), depth) if wants else None)
         active = np.flatnonzero(tau > 0)
         if active.size == 0:
@@ -98,7 +88,7 @@ class DraftModelDrafter(Drafter):
         slots, begun = np.asarray(rows, np.int64), active.tolist()
         missing = [self._roll_back(rows[i], texts[i]) for i in begun]
         logits = self.runner.append(slots[active].tolist(), missing, last_only=True)
-        choices = DraftChoices(chooser, texts, active)
+        choices = DraftChoices(asked.chooser or Chooser.greedy(len(rows)), texts, active)
         for step in range(1, depth + 1):
             tokens, column = self._choose(logits[:, 0], choices, with_signals=wants)
             proposals.add(active, column)

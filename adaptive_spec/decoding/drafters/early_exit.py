@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from adaptive_spec.decoding.drafters.draft_model import DraftModelDrafter
+from adaptive_spec.decoding.forward import StaticShapes
 from adaptive_spec.decoding.runner import ModelRunner
 from adaptive_spec.errors import DrafterSpecError
 
@@ -47,14 +48,17 @@ def early_exit_model(model: Any, layers: int) -> Any:
     return short
 
 
-def early_exit_drafter(model: Any, layers: int, *, slots: int) -> DraftModelDrafter:
-    """A drafter that runs the verifier's first ``layers`` layers.
+def early_exit_drafter(
+    model: Any, layers: int, *, slots: int, shapes: StaticShapes | None = None
+) -> DraftModelDrafter:
+    """A drafter that runs the verifier's first ``layers`` layers; arguments as of ``ModelRunner``.
 
     Raises:
       DrafterSpecError: as ``early_exit_model``.
     """
     short = early_exit_model(model, layers)
-    return DraftModelDrafter(ModelRunner(short, slots=slots), f"early-exit:layers={layers}")
+    runner = ModelRunner(short, slots=slots, shapes=shapes)
+    return DraftModelDrafter(runner, f"early-exit:layers={layers}")
 
 
 def _shallow_copy(module: Any, config: Any) -> Any:

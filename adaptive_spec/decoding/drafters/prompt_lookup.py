@@ -10,15 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adaptive_spec._arrays import BoolArray, IntArray
+from adaptive_spec._arrays import BoolArray
 from adaptive_spec.decoding.draft import Draft
 from adaptive_spec.decoding.drafters.base import (
     Drafter,
-    KeepDrafting,
-    cut_where_stopped,
+    DraftRequest,
+    block_draft,
     empty_signals,
 )
-from adaptive_spec.decoding.verification import Chooser
 from adaptive_spec.errors import DrafterSpecError
 
 
@@ -143,25 +142,14 @@ class PromptLookupDrafter(Drafter):
         index.extend(text[len(index.text) :])
         return index
 
-    def propose(
-        self,
-        rows: Sequence[int],
-        texts: Sequence[Sequence[int]],
-        tau: IntArray,
-        *,
-        keep_drafting: KeepDrafting | None = None,
-        want_signals: bool = False,
-        chooser: Chooser | None = None,
-    ) -> Draft:
-        depth = int(tau.max(initial=0))
+    def propose(self, asked: DraftRequest) -> Draft:
+        rows, texts, tau = asked.rows, asked.texts, asked.tau
         drafted: list[list[int]] = [[] for _ in rows]
-        signals = empty_signals(len(rows), depth)
+        signals = empty_signals(len(rows), asked.depth)
         for i in np.flatnonzero(tau).tolist():
             index = self._follow(rows[i], texts[i])
             match = index.match()
             if match is not None:
                 drafted[i] = copied(index.text, match.source, int(tau[i]))
                 signals.match_length[i, : tau[i]] = match.length
-        if keep_drafting is not None:
-            drafted = cut_where_stopped(drafted, signals, keep_drafting)
-        return Draft(drafted, signals if want_signals or keep_drafting else None)
+        return block_draft(drafted, signals, asked)

@@ -5,18 +5,15 @@ of any real drafter, and its speed is no draft model's: price its drafts by the 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-import numpy as np
-
-from adaptive_spec._arrays import IntArray
 from adaptive_spec.decoding.draft import Draft
 from adaptive_spec.decoding.drafters.base import (
     Drafter,
-    KeepDrafting,
-    cut_where_stopped,
+    DraftRequest,
+    block_draft,
     empty_signals,
 )
-from adaptive_spec.decoding.verification import Chooser
 from adaptive_spec.errors import ConfigError
 from adaptive_spec.traces.synthetic import Hazards, sequence_number
 
@@ -55,27 +52,14 @@ class SyntheticDrafter(Drafter):
         self._prompts.pop(row, None)
         self.oracle.end(row)
 
-    def propose(
-        self,
-        rows: Sequence[int],
-        texts: Sequence[Sequence[int]],
-        tau: IntArray,
-        *,
-        keep_drafting: KeepDrafting | None = None,
-        want_signals: bool = False,
-        chooser: Chooser | None = None,
-    ) -> Draft:
-        told = self.oracle.propose(rows, texts, tau, chooser=chooser).read().token_ids
+    def propose(self, asked: DraftRequest) -> Draft:
+        whole = replace(asked, keep_drafting=None, want_signals=False)
+        told = self.oracle.propose(whole).read().token_ids
         drafted = [
             self._spoilt(row, len(text), tokens)
-            for row, text, tokens in zip(rows, texts, told, strict=True)
+            for row, text, tokens in zip(asked.rows, asked.texts, told, strict=True)
         ]
-        if keep_drafting is None and not want_signals:
-            return Draft(drafted)
-        signals = empty_signals(len(drafted), int(tau.max(initial=0)))
-        if keep_drafting is not None:
-            drafted = cut_where_stopped(drafted, signals, keep_drafting)
-        return Draft(drafted, signals)
+        return block_draft(drafted, empty_signals(len(drafted), asked.depth), asked)
 
     def _spoilt(self, row: int, text_tokens: int, tokens: list[int]) -> list[int]:
         sequence, prompt_tokens = self._prompts[row]
@@ -108,23 +92,11 @@ class KnownOutputs(Drafter):
     def end(self, row: int) -> None:
         self._rows.pop(row, None)
 
-    def propose(
-        self,
-        rows: Sequence[int],
-        texts: Sequence[Sequence[int]],
-        tau: IntArray,
-        *,
-        keep_drafting: KeepDrafting | None = None,
-        want_signals: bool = False,
-        chooser: Chooser | None = None,
-    ) -> Draft:
+    def propose(self, asked: DraftRequest) -> Draft:
         drafted = []
-        for row, text, count in zip(rows, texts, tau.tolist(), strict=True):
+        for row, text, count in zip(asked.rows, asked.texts, asked.tau.tolist(), strict=True):
             prompt_tokens, output = self._rows[row]
             position = len(text) - prompt_tokens
             known = list(output[position : position + count])
             drafted.append(known + [0] * (count - len(known)))
-        signals = empty_signals(len(drafted), int(np.max(tau, initial=0)))
-        if keep_drafting is not None:
-            drafted = cut_where_stopped(drafted, signals, keep_drafting)
-        return Draft(drafted, signals if want_signals or keep_drafting else None)
+        return block_draft(drafted, empty_signals(len(drafted), asked.depth), asked)

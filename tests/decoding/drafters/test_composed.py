@@ -12,6 +12,7 @@ from adaptive_spec.decoding import (
     PromptLookupDrafter,
     early_exit_drafter,
 )
+from adaptive_spec.decoding.drafters import DraftRequest
 from tests.tiny_models import perturbed, tiny_llama
 
 REPEATING = [1, 2, 3, 4, 1, 2, 3]
@@ -51,8 +52,10 @@ def test_each_row_is_drafted_for_by_the_first_that_proposes(model: Any) -> None:
     for row, text in enumerate(texts):
         drafter.begin(row, text)
     assert drafter.available([0, 1], texts).tolist() == [[True, True], [False, True]]
-    draft = drafter.propose([0, 1], texts, np.array([3, 2]), want_signals=True)
-    alone = drafter.components[1].propose([1], [NEW], np.array([2]), want_signals=True)
+    draft = drafter.propose(DraftRequest([0, 1], texts, np.array([3, 2]), want_signals=True))
+    alone = drafter.components[1].propose(
+        DraftRequest([1], [NEW], np.array([2]), want_signals=True)
+    )
     assert draft.token_ids == [[4, 1, 2], alone.token_ids[0]]
     assert draft.signals is not None
     assert alone.signals is not None
@@ -67,22 +70,24 @@ def test_a_drafter_that_was_passed_over_catches_up(model: Any) -> None:
     drafter.begin(0, REPEATING)
     text = list(REPEATING)
     for token in (4, 1, 5, 5):
-        drafter.propose_by(np.array([0]), [0], [text], np.array([2]))
+        drafter.propose_by(np.array([0]), DraftRequest([0], [text], np.array([2])))
         text.append(token)
-    late = drafter.propose_by(np.array([1]), [0], [text], np.array([4])).token_ids
+    late = drafter.propose_by(np.array([1]), DraftRequest([0], [text], np.array([4]))).token_ids
     fresh = pair(model)
     fresh.begin(1, text)
-    assert late == fresh.propose_by(np.array([1]), [1], [text], np.array([4])).token_ids
+    assert (
+        late == fresh.propose_by(np.array([1]), DraftRequest([1], [text], np.array([4]))).token_ids
+    )
 
 
 def test_a_drafter_drafts_no_further_than_its_context(model: Any) -> None:
     drafter = pair(model, context=6)
     drafter.begin(0, NEW)
     assert drafter.available([0], [NEW]).tolist() == [[False, True]]
-    assert drafter.propose([0], [NEW], np.array([5])).num_tokens.tolist() == [2]
+    assert drafter.propose(DraftRequest([0], [NEW], np.array([5]))).num_tokens.tolist() == [2]
     drafter.begin(1, REPEATING)  # longer than the draft model's context
     assert drafter.available([1], [REPEATING]).tolist() == [[True, False]]
-    assert drafter.propose([1], [REPEATING], np.array([5])).num_tokens.tolist() == [5]
+    assert drafter.propose(DraftRequest([1], [REPEATING], np.array([5]))).num_tokens.tolist() == [5]
     drafter.end(1)
 
 
@@ -97,7 +102,7 @@ def test_the_policy_is_asked_about_all_rows_and_sees_the_drafter_s_own(model: An
         seen.append((depth, np.isfinite(match).tolist(), np.isfinite(margin).tolist()))
         return np.array([depth < 2, True])
 
-    draft = drafter.propose([0, 1], texts, np.array([4, 3]), keep_drafting=keep)
+    draft = drafter.propose(DraftRequest([0, 1], texts, np.array([4, 3]), keep_drafting=keep))
     assert draft.num_tokens.tolist() == [2, 3]
     lookup, small = [True, False], [False, True]
     none = [False, False]

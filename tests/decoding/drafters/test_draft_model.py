@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from adaptive_spec._arrays import BoolArray
 from adaptive_spec.decoding import Draft, DraftModelDrafter, ModelRunner
+from adaptive_spec.decoding.drafters import DraftRequest
 from adaptive_spec.policy import DraftSignals
 from tests.tiny_models import VOCABULARY, tiny_llama
 
@@ -31,7 +32,7 @@ def expected(text: list[int], count: int) -> list[int]:
 def fresh(text: list[int], tau: int) -> Draft:
     other = drafter(1)
     other.begin(0, text)
-    return other.propose([0], [text], np.array([tau])).read()
+    return other.propose(DraftRequest([0], [text], np.array([tau]))).read()
 
 
 @settings(max_examples=15, deadline=None)
@@ -45,7 +46,7 @@ def test_proposals_stay_those_of_a_fresh_drafter(data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 6))):
         rows = sorted(data.draw(st.sets(st.integers(0, 2), min_size=1)))
         tau = np.array([data.draw(st.integers(0, 5)) for _ in rows])
-        draft = mine.propose(rows, [texts[row] for row in rows], tau).read()
+        draft = mine.propose(DraftRequest(rows, [texts[row] for row in rows], tau)).read()
         assert draft.num_tokens.tolist() == tau.tolist()
         assert draft.signals is None
         for row, count, proposal in zip(rows, tau.tolist(), draft.token_ids, strict=True):
@@ -57,7 +58,9 @@ def test_proposals_stay_those_of_a_fresh_drafter(data: st.DataObject) -> None:
         mine.runner.cache.check_integrity()
     mine.end(1)
     mine.begin(1, [4, 5])
-    assert mine.propose([1], [[4, 5]], np.array([4])).read().token_ids == [expected([4, 5], 4)]
+    assert mine.propose(DraftRequest([1], [[4, 5]], np.array([4]))).read().token_ids == [
+        expected([4, 5], 4)
+    ]
 
 
 def test_catching_up_takes_one_pass_and_no_longer_than_what_is_missing() -> None:
@@ -68,15 +71,15 @@ def test_catching_up_takes_one_pass_and_no_longer_than_what_is_missing() -> None
     )
     text = list(range(10))
     mine.begin(0, text)
-    (proposal,) = mine.propose([0], [text], np.array([3])).read().token_ids
+    (proposal,) = mine.propose(DraftRequest([0], [text], np.array([3]))).read().token_ids
     assert widths == [9, 1, 1, 1]
     widths.clear()
     text = [*text, *proposal, 7]  # full acceptance: the last proposal and the bonus token
-    mine.propose([0], [text], np.array([1]))
+    mine.propose(DraftRequest([0], [text], np.array([1])))
     assert widths == [2]
     widths.clear()
     text = [*text, *range(20)]  # whatever was proposed, then twenty cycles without drafting
-    mine.propose([0], [text], np.array([1]))
+    mine.propose(DraftRequest([0], [text], np.array([1])))
     assert widths == [20]
     MODEL.model.embed_tokens._forward_pre_hooks.clear()
 
@@ -87,7 +90,7 @@ def test_signals_are_those_of_the_softmax() -> None:
     for row, text in enumerate(texts):
         mine.begin(row, text)
     tau = np.array([4, 0, 2])
-    draft = mine.propose([0, 1, 2], texts, tau, want_signals=True)
+    draft = mine.propose(DraftRequest([0, 1, 2], texts, tau, want_signals=True))
     assert draft.signals is not None
     for i, (text, proposal) in enumerate(zip(texts, draft.token_ids, strict=True)):
         assert len(proposal) == tau[i]
@@ -118,7 +121,7 @@ def test_drafting_stops_where_told() -> None:
         asked.append((depth, DraftSignals(*(array.copy() for array in signals))))
         return np.array(stops[depth])
 
-    draft = mine.propose([0, 1, 2], texts, np.array([5, 1, 4]), keep_drafting=keep)
+    draft = mine.propose(DraftRequest([0, 1, 2], texts, np.array([5, 1, 4]), keep_drafting=keep))
     assert draft.num_tokens.tolist() == [2, 1, 3]
     assert [depth for depth, _ in asked] == [1, 2, 3]
     assert draft.signals is not None
@@ -128,7 +131,7 @@ def test_drafting_stops_where_told() -> None:
     np.testing.assert_array_equal(known, np.arange(5) < np.array([[2], [1], [3]]))
     for text, proposal in zip(texts, draft.token_ids, strict=True):
         assert proposal == expected(text, len(proposal))
-    again = mine.propose([0, 1, 2], texts, np.array([5, 1, 4])).read()
+    again = mine.propose(DraftRequest([0, 1, 2], texts, np.array([5, 1, 4]))).read()
     assert again.token_ids == [expected(text, n) for text, n in zip(texts, (5, 1, 4), strict=True)]
 
 
@@ -137,7 +140,7 @@ def test_tokens_beyond_the_shared_vocabulary_are_not_proposed() -> None:
     best = expected(text, 1)[0]
     mine = drafter(vocab_size=best)
     mine.begin(0, text)
-    (proposal,) = mine.propose([0], [text], np.array([3])).read().token_ids
+    (proposal,) = mine.propose(DraftRequest([0], [text], np.array([3]))).read().token_ids
     assert max(proposal) < best
 
 
@@ -146,7 +149,7 @@ def test_rows_that_do_not_draft_are_left_alone(tau: list[int]) -> None:
     mine = drafter(2)
     mine.begin(0, [1, 2, 3])
     mine.begin(1, [4])
-    draft = mine.propose([0, 1], [[1, 2, 3, 4], [4]], np.array(tau))
+    draft = mine.propose(DraftRequest([0, 1], [[1, 2, 3, 4], [4]], np.array(tau)))
     assert draft.num_tokens.tolist() == tau
     assert mine.runner.length(0) == 2
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from adaptive_spec import DrafterSpecError
 from adaptive_spec._arrays import BoolArray
 from adaptive_spec.decoding import PromptLookupDrafter
+from adaptive_spec.decoding.drafters import DraftRequest
 from adaptive_spec.decoding.drafters.prompt_lookup import Match, copied, matches, run_length
 from adaptive_spec.policy import DraftSignals
 
@@ -50,7 +51,7 @@ def test_live_drafter_proposes_what_the_pure_functions_find(
     while position <= len(text):
         tau = data.draw(st.integers(0, 6))
         now = text[:position]
-        draft = drafter.propose([0], [now], np.array([tau]), want_signals=True)
+        draft = drafter.propose(DraftRequest([0], [now], np.array([tau]), want_signals=True))
         match = brute_force(now, shortest, longest)
         assert draft.signals is not None
         if match is None or tau == 0:
@@ -96,7 +97,7 @@ def test_stops_where_told() -> None:
         return np.array([True, True, False]) if depth == 2 else np.array([depth < 4, True, True])
 
     rows, now = [0, 1, 2], [[1, 2, 1, 2], [1, 2], [3, 3, 3]]
-    draft = drafter.propose(rows, now, np.array([6, 3, 5]), keep_drafting=keep)
+    draft = drafter.propose(DraftRequest(rows, now, np.array([6, 3, 5]), keep_drafting=keep))
     assert draft.token_ids == [[1, 2, 1, 2], [], [3, 3]]
     assert asked == [1, 2, 3, 4]
     assert draft.signals is not None
@@ -110,7 +111,7 @@ def test_rows_are_freed() -> None:
     drafter.begin(0, [1, 1])
     drafter.end(0)
     drafter.begin(0, [2])
-    assert drafter.propose([0], [[2]], np.array([2])).token_ids == [[]]
+    assert drafter.propose(DraftRequest([0], [[2]], np.array([2]))).token_ids == [[]]
 
 
 @pytest.mark.parametrize(("longest", "shortest"), [(0, 0), (1, 2), (7, 0), (65, 1)])

@@ -17,6 +17,7 @@ from adaptive_spec.decoding import (
     Request,
     SyntheticDrafter,
 )
+from adaptive_spec.decoding.drafters import DraftRequest
 from adaptive_spec.decoding.recorder import Recorder
 from adaptive_spec.simulations.simulator import replay
 from adaptive_spec.traces import Hazards, TraceInfo, TraceSet
@@ -93,7 +94,7 @@ def test_a_token_is_right_or_certainly_wrong(hazards: Hazards) -> None:
         for position in range(len(output) - 1):
             text = [*prompt, *output[:position]]
             tau = min(8, len(output) - position)
-            (block,) = drafter.propose([0], [text], np.array([tau])).token_ids
+            (block,) = drafter.propose(DraftRequest([0], [text], np.array([tau]))).token_ids
             wanted = output[position : position + tau]
             same = [a == b for a, b in zip(block, wanted, strict=True)]
             number, _ = drafter._prompts[0]
@@ -106,10 +107,12 @@ def test_a_policy_may_stop_a_synthetic_draft() -> None:
     prompt = next(iter(plain()))
     drafter.begin(0, prompt)
     draft = drafter.propose(
-        [0],
-        [list(prompt)],
-        np.array([5]),
-        keep_drafting=lambda depth, signals: np.array([depth < 2]),
+        DraftRequest(
+            [0],
+            [list(prompt)],
+            np.array([5]),
+            keep_drafting=lambda depth, signals: np.array([depth < 2]),
+        )
     )
     assert draft.num_tokens.tolist() == [2]
     assert draft.signals is not None

@@ -1,0 +1,77 @@
+"""The flat arrays of a trace that replay works on: all sequences end to end."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from adaptive_spec._arrays import BoolArray, IntArray
+from adaptive_spec.budget import UNLIMITED_TOKENS
+from adaptive_spec.traces.sequences import SequenceTrace
+
+
+class FlatTrace(NamedTuple):
+    """All sequences end to end. ``N`` sequences, ``T`` tokens, ``D`` drafters in default order.
+
+    Attributes:
+      drafters: names of the drafters.
+      token_by_token: ``[D]`` whether they propose token by token, or whole blocks.
+      start: ``[N]`` index of each sequence's first token.
+      num_tokens: ``[N]``; ``prompt_tokens``: ``[N]``.
+      limit_tokens: ``[N]``, ``UNLIMITED_TOKENS`` where not known.
+      draftable_tokens: ``[N, D]``, ``UNLIMITED_TOKENS`` for all.
+      run_lengths: ``[T, D]``; ``proposes``: ``[T, D]``.
+    """
+
+    drafters: tuple[str, ...]
+    token_by_token: BoolArray
+    start: IntArray
+    num_tokens: IntArray
+    prompt_tokens: IntArray
+    limit_tokens: IntArray
+    draftable_tokens: IntArray
+    run_lengths: IntArray
+    proposes: BoolArray
+
+    def take(self, index: slice | IntArray) -> "FlatTrace":
+        """The trace of some of its sequences; tokens stay where they are."""
+        return self._replace(
+            start=self.start[index],
+            num_tokens=self.num_tokens[index],
+            prompt_tokens=self.prompt_tokens[index],
+            limit_tokens=self.limit_tokens[index],
+            draftable_tokens=self.draftable_tokens[index],
+        )
+
+    def room(self, sequence: IntArray, position: IntArray) -> IntArray:
+        """Most tokens that each drafter can propose there, ``[B, D]``; 0 for nothing."""
+        left = self.draftable_tokens[sequence] - position[:, None]
+        room: IntArray = np.maximum(left, 0) * self.proposes[self.start[sequence] + position]
+        return room
+
+    @staticmethod
+    def of(drafters: tuple[str, ...], sequences: Sequence[SequenceTrace]) -> "FlatTrace":
+        """Flattens sequences, at least one; unknown limits become ``UNLIMITED_TOKENS``."""
+        lengths = np.array([s.run_lengths.size for s in sequences], np.int64)
+        parts = [s.drafters for s in sequences]
+        return FlatTrace(
+            drafters,
+            np.concatenate(([0], np.cumsum(lengths)[:-1])),
+            lengths,
+            _limits([s.prompt_tokens for s in sequences]),
+            _limits([s.limit_tokens for s in sequences]),
+            np.stack([_limits([d.draftable_tokens for d in some]) for some in parts]),
+            np.concatenate([_side_by_side([d.run_lengths for d in some]) for some in parts]).astype(
+                np.int64
+            ),
+            np.concatenate([_side_by_side([d.proposes for d in some]) for some in parts]),
+        )
+
+
+def _limits(values: Sequence[int | None]) -> IntArray:
+    return np.array([UNLIMITED_TOKENS if v is None else v for v in values], np.int64)
+
+
+def _side_by_side(columns: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    return np.stack(columns, axis=1)
