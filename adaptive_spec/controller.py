@@ -18,7 +18,7 @@ import numpy as np
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec._rows import RowTable
-from adaptive_spec.answers import checked_decision, require_state
+from adaptive_spec.answers import checked_decision, require_state, who_catches_up
 from adaptive_spec.budget import UNLIMITED_TOKENS, Ledger, PassBudget
 from adaptive_spec.costs import CostModel
 from adaptive_spec.errors import ConfigError
@@ -236,7 +236,9 @@ class Controller:
             width = self._widths[min(index, self._widths.size - 1)]
             tau = np.minimum(width, cycle.max_tau)
         self._rows.change(rows, cycle_index=cycle.cycle_index + 1)
-        catch_up = self._catching_up(decision, cycle, tau, drafter)
+        catch_up = who_catches_up(
+            self.policy, decision, cycle, np.where(tau > 0, drafter, NO_DRAFTER)
+        )
         return Plan(rows, tau, drafter, catch_up, cycle, decision)
 
     def keep_drafting(self, plan: Plan, depth: int, signals: DraftSignals) -> BoolArray:
@@ -407,22 +409,6 @@ class Controller:
                 widest = np.full_like(own, own.max()) if self.lockstep else own
                 total += self.costs.of_drafter(name).draft_ms(widest, batch_size, context_tokens)
         return total
-
-    def _catching_up(
-        self, decision: Decision, cycle: Cycle, tau: IntArray, drafter: IntArray
-    ) -> BoolArray:
-        """Who is to catch up without drafting, ``[B, D]``."""
-        wanted = decision.catch_up
-        behind = cycle.behind_tokens > 0
-        if wanted is None or not behind.any():
-            return np.zeros(behind.shape, np.bool_)
-        if wanted.shape != tau.shape or wanted.dtype != np.bool_:
-            raise PolicyContractError(
-                f"{type(self.policy).__name__}.decide: catch_up must be one bool per row, or None"
-            )
-        drafts = (np.arange(behind.shape[1]) == drafter[:, None]) & (tau > 0)[:, None]
-        catch_up: BoolArray = wanted[:, None] & behind & ~drafts
-        return catch_up
 
     def _cycle(self, rows: IntArray, available: BoolArray, behind: IntArray) -> Cycle:
         now = self._rows.at(rows)

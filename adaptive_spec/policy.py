@@ -185,7 +185,8 @@ class Outcome(NamedTuple):
       signals: the draft's signals ``[B, K]``, NaN beyond ``num_draft_tokens``; None where the
         policy does not look inside the draft.
       runs: how drafts from every recent position would have fared, as far as is known now; None
-        where the policy does not look back.
+        where the policy does not look back, or where the output depends on tau (rejection
+        sampling), so that there is no such fact.
     """
 
     cycle: Cycle

@@ -57,3 +57,64 @@ class Runs(NamedTuple):
         end = self.position[:, None, :] + self.length
         ended: BoolArray = self.seen & (end < self.known[:, :, None])
         return ended
+
+
+class KnownPositions:
+    """Up to which output position it is known of each row's drafters what they would have proposed.
+
+    A drafter that proposes token by token knows the text up to where it last read: it reads all
+    that is verified before it drafts, and when it catches up; its draft then tells of the tokens
+    accepted and of the first one rejected. One that can be asked knows the text to its end.
+    """
+
+    def __init__(self, rows: int, token_by_token: BoolArray) -> None:
+        """Sets up rows of which nothing is known; ``token_by_token`` is ``[D]``, by drafter."""
+        self._known = np.zeros((rows, token_by_token.size), np.int64)
+        self._token_by_token = token_by_token
+
+    def begin(self, rows: IntArray) -> None:
+        """Other sequences take these rows."""
+        self._known[rows] = 0
+
+    def behind_tokens(self, rows: IntArray, position: IntArray, reach: IntArray) -> IntArray:
+        """Tokens that each drafter has not read and could, ``[B, D]``.
+
+        Args:
+          rows: ``[B]``.
+          position: ``[B]`` tokens emitted.
+          reach: ``[B, D]`` output positions within each drafter's context.
+        """
+        behind = np.minimum(position[:, None], reach) - self._known[rows]
+        return np.where(self._token_by_token, np.maximum(behind, 0), 0)
+
+    def after_cycle(
+        self,
+        rows: IntArray,
+        position: IntArray,
+        reach: IntArray,
+        *,
+        drafts: BoolArray,
+        catches_up: BoolArray,
+        accepted: IntArray,
+        rejected: BoolArray,
+        emitted: IntArray,
+    ) -> IntArray:
+        """Positions known after a cycle, ``[B, D]``.
+
+        Args:
+          rows: ``[B]``.
+          position: ``[B]`` where the cycle began.
+          reach: as above.
+          drafts: ``[B, D]`` who drafted.
+          catches_up: ``[B, D]`` who read without drafting; that tells of the next token, too.
+          accepted: ``[B]`` drafted tokens that were emitted.
+          rejected: ``[B]`` whether one was seen to be refused.
+          emitted: ``[B]``.
+        """
+        judged = drafts * (accepted + rejected)[:, None] + catches_up
+        read = np.minimum(np.minimum(position[:, None], reach) + judged, reach)
+        before = self._known[rows]
+        known = np.where(drafts | catches_up, np.maximum(read, before), before)
+        known = np.where(self._token_by_token, known, (position + emitted)[:, None])
+        self._known[rows] = known
+        return known

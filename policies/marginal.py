@@ -161,9 +161,7 @@ class Marginal(Policy[Row, Fleet]):
         slow = keep ** (shared / 8)
         return State(
             Row(known, context, keep * rows.tokens + emitted, keep * rows.time_ms + spent),
-            Fleet(
-                runs, slow * fleet.tokens + emitted.sum(), slow * fleet.time_ms + spent.sum()
-            ),
+            Fleet(runs, slow * fleet.tokens + emitted.sum(), slow * fleet.time_ms + spent.sum()),
         )
 
     def _rate(self, state: State[Row, Fleet], cycle: Cycle, plain_ms: FloatArray) -> FloatArray:

@@ -21,8 +21,8 @@ from adaptive_spec.costs import CostModel
 from adaptive_spec.errors import ConfigError
 from adaptive_spec.policy import NO_DRAFTER, DraftSignals, Policy
 from adaptive_spec.registry import make_policy
-from adaptive_spec.runs import Runs
-from adaptive_spec.simulations.looking_back import LookingBack
+from adaptive_spec.runs import KnownPositions, Runs
+from adaptive_spec.simulations.looking_back import runs_of
 from adaptive_spec.simulations.signals import SignalSource
 from adaptive_spec.traces.flat import FlatTrace
 from adaptive_spec.traces.records import TraceSet
@@ -197,9 +197,9 @@ def _run(
     lanes = not controller.lockstep
     slot_sequence = np.full(slots, -1, np.int64)
     slot_position = np.zeros(slots, np.int64)
-    back: LookingBack | None = None
+    back: KnownPositions | None = None
     if controller.policy.looks_back:
-        back = LookingBack(flat, slots, controller.max_draft_tokens)
+        back = KnownPositions(slots, flat.token_by_token)
     rows = np.zeros(0, np.int64)
     log: list[tuple[npt.NDArray[Any], ...]] = []
     taken = 0
@@ -221,7 +221,8 @@ def _run(
         sequence, position = slot_sequence[rows], slot_position[rows]
 
         room = flat.room(sequence, position)
-        behind = None if back is None else back.behind_tokens(rows, sequence, position)
+        reach = flat.draftable_tokens[sequence]
+        behind = None if back is None else back.behind_tokens(rows, position, reach)
         plan = controller.decide(rows, room > 0, behind)
         source = np.maximum(plan.drafter, 0)
         drafted = np.minimum(plan.tau, room[np.arange(rows.size), source])
@@ -234,11 +235,18 @@ def _run(
         emitted = np.minimum(accepted + 1, left)
         runs: Runs | None = None
         if back is not None:
-            own = (np.arange(len(flat.drafters)) == source[:, None]) & (drafted > 0)[:, None]
-            judged = own * np.minimum(accepted + (accepted < drafted), emitted)[:, None]
-            runs = back.runs(
-                rows, sequence, position, reads=own | plan.catch_up, judged=judged, emitted=emitted
+            drafts = (np.arange(len(flat.drafters)) == source[:, None]) & (drafted > 0)[:, None]
+            known = back.after_cycle(
+                rows,
+                position,
+                reach,
+                drafts=drafts,
+                catches_up=plan.catch_up,
+                accepted=np.minimum(accepted, emitted),
+                rejected=(accepted < drafted) & (accepted < emitted),
+                emitted=emitted,
             )
+            runs = runs_of(flat, sequence, position + emitted, known, controller.max_draft_tokens)
         elapsed = controller.observe(plan, drafted, accepted, emitted, signals=shown, runs=runs)
 
         totals[:, sequence] += (emitted, np.ones_like(emitted), drafted, accepted)
