@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from adaptive_spec._arrays import IntArray
+from adaptive_spec._arrays import BoolArray, IntArray
 from adaptive_spec.errors import PolicyContractError
 from adaptive_spec.policy import Cycle, Decision, Policy, State
 
@@ -39,6 +39,35 @@ def checked_decision(
             f"{name}.decide: must return a Decision(tau), got {type(decision).__name__}"
         )
     return _tau(name, decision, cycle), _drafter(name, decision, cycle)
+
+
+def who_catches_up(
+    policy: Policy[Any, Any], decision: Decision, cycle: Cycle, drafts: IntArray
+) -> BoolArray:
+    """Which drafters are to read without drafting, ``[B, D]``: those asked to that are behind.
+
+    Args:
+      policy: whose decision it is.
+      decision: as it was checked.
+      cycle: what it was made for.
+      drafts: ``[B]`` who drafts, and thereby reads anyway; -1 for nobody.
+
+    Raises:
+      PolicyContractError: ``catch_up`` is not one bool per row.
+    """
+    wanted, behind = decision.catch_up, cycle.behind_tokens > 0
+    if wanted is None:
+        return np.zeros(behind.shape, np.bool_)
+    if (
+        not isinstance(wanted, np.ndarray)
+        or wanted.shape != drafts.shape
+        or wanted.dtype != np.bool_
+    ):
+        raise PolicyContractError(
+            f"{type(policy).__name__}.decide: catch_up must be one bool per row, or None"
+        )
+    reading: BoolArray = wanted[:, None] & behind & (np.arange(behind.shape[1]) != drafts[:, None])
+    return reading
 
 
 def _tau(name: str, decision: Decision, cycle: Cycle) -> IntArray:

@@ -15,11 +15,10 @@ Outcomes may be observed after later decisions; those of rows released meanwhile
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec._rows import RowTable
-from adaptive_spec.answers import checked_decision, require_state
+from adaptive_spec.answers import checked_decision, require_state, who_catches_up
 from adaptive_spec.budget import UNLIMITED_TOKENS, Ledger, PassBudget
 from adaptive_spec.costs import CostModel
 from adaptive_spec.errors import ConfigError
@@ -34,6 +33,7 @@ from adaptive_spec.policy import (
     Policy,
     State,
 )
+from adaptive_spec.runs import Runs
 from adaptive_spec.state import is_empty, put_rows, take_outcome, take_rows
 
 __all__ = ["UNLIMITED_TOKENS", "Controller", "Plan"]
@@ -50,6 +50,7 @@ class Plan(NamedTuple):
       rows: ``[B]`` controller rows, in the order of every array here.
       tau: ``[B]`` tokens to draft and verify.
       drafter: ``[B]`` who is to draft them; ``NO_DRAFTER`` where none would propose anything.
+      catch_up: ``[B, D]`` drafters that do not draft, but are to read what was verified.
       cycle: what the policy was shown.
       decision: what it decided, before the controller's own limits.
     """
@@ -57,6 +58,7 @@ class Plan(NamedTuple):
     rows: IntArray
     tau: IntArray
     drafter: IntArray
+    catch_up: BoolArray
     cycle: Cycle
     decision: Decision
 
@@ -195,25 +197,35 @@ class Controller:
         self.state = State(put_rows(state, rows, fresh), self.state.shared)
         return rows
 
-    def decide(self, rows: IntArray, available: BoolArray | None = None) -> Plan:
+    def decide(
+        self,
+        rows: IntArray,
+        available: BoolArray | None = None,
+        behind_tokens: IntArray | None = None,
+    ) -> Plan:
         """Plans one cycle of these rows; each costs one verifier pass.
 
         Args:
           rows: ``[B]`` rows in use, ascending.
           available: ``[B, D]`` which of the ``D`` drafters would propose something for a row now;
             None where all would, or it is not known beforehand.
+          behind_tokens: ``[B, D]`` verified tokens that a drafter has not read, as in ``Cycle``;
+            None for none.
 
         Raises:
-          ConfigError: rows that are not in use, or not in ascending order; ``available`` of
-            another shape.
+          ConfigError: rows that are not in use, or not in ascending order; ``available`` or
+            ``behind_tokens`` of another shape.
           PolicyContractError: the policy's answer is not what the interface asks for.
         """
         shape = rows.size, len(self.drafters)
         if available is None:
             available = np.ones(shape, np.bool_)
-        if available.shape != shape:
-            raise ConfigError(f"available: has shape {available.shape}, expected {shape}")
-        cycle = self._cycle(rows, available)
+        if behind_tokens is None:
+            behind_tokens = np.zeros(shape, np.int64)
+        for name, given in (("available", available), ("behind_tokens", behind_tokens)):
+            if given.shape != shape:
+                raise ConfigError(f"{name}: has shape {given.shape}, expected {shape}")
+        cycle = self._cycle(rows, available, behind_tokens)
         if (cycle.sequence_id < 0).any() or (rows[1:] <= rows[:-1]).any():
             raise ConfigError(f"rows {rows.tolist()[:8]}: must be in use, and in ascending order")
         decision = self.policy.decide(self._state_of(rows), cycle)
@@ -224,7 +236,10 @@ class Controller:
             width = self._widths[min(index, self._widths.size - 1)]
             tau = np.minimum(width, cycle.max_tau)
         self._rows.change(rows, cycle_index=cycle.cycle_index + 1)
-        return Plan(rows, tau, drafter, cycle, decision)
+        catch_up = who_catches_up(
+            self.policy, decision, cycle, np.where(tau > 0, drafter, NO_DRAFTER)
+        )
+        return Plan(rows, tau, drafter, catch_up, cycle, decision)
 
     def keep_drafting(self, plan: Plan, depth: int, signals: DraftSignals) -> BoolArray:
         """Which of the plan's rows draft on after ``depth`` tokens, ``[B]``.
@@ -276,7 +291,7 @@ class Controller:
         draft_ms: float | FloatArray | None = None,
         verify_ms: float | FloatArray | None = None,
         signals: DraftSignals | None = None,
-        agreement: npt.NDArray[np.int8] | None = None,
+        runs: Runs | None = None,
     ) -> FloatArray:
         """Reports what came of a plan; arrays ``[B]`` in the plan's order.
 
@@ -288,7 +303,7 @@ class Controller:
           draft_ms: measured time of drafting; None to take the cost model's.
           verify_ms: measured time of the pass; None to take the cost model's.
           signals: the draft's signals ``[B, K]``, for policies that look inside it.
-          agreement: ``[B, K + 1]`` bits known beyond what drafting showed, see ``Outcome``.
+          runs: what is known of drafts from recent positions, for policies that look back.
 
         Returns:
           The time of the cycle as the policy was told it, ``[B]``.
@@ -310,7 +325,7 @@ class Controller:
             longest = np.full_like(context, context.max())
         drafter = np.where(num_draft_tokens > 0, plan.drafter, NO_DRAFTER)
         if draft_ms is None:
-            draft_ms = self._draft_ms(drafter, num_draft_tokens, cycle.batch_size, longest)
+            draft_ms = self._draft_ms(drafter, num_draft_tokens, plan.catch_up, longest)
         if verify_ms is None:
             verify_ms = self.costs.verify_ms(widest, cycle.batch_size, longest)
         outcome = Outcome(
@@ -324,7 +339,7 @@ class Controller:
             _per_row(draft_ms, context.size),
             _per_row(verify_ms, context.size),
             signals,
-            agreement,
+            runs,
         )
         elapsed = outcome.cycle_ms
         rows = plan.rows
@@ -380,18 +395,22 @@ class Controller:
         self._rows.free(rows)
 
     def _draft_ms(
-        self, drafter: IntArray, drafted: IntArray, batch_size: int, context_tokens: IntArray
+        self, drafter: IntArray, drafted: IntArray, catch_up: BoolArray, context_tokens: IntArray
     ) -> FloatArray:
-        """Time of drafting, ``[B]``; in lockstep every row waits for all drafters in turn."""
+        """Time of drafting, ``[B]``; in lockstep every row waits for all drafters in turn.
+
+        A drafter that catches up reads in one step, which costs what drafting one token does.
+        """
         total = np.zeros(drafted.size)
+        batch_size = drafted.size if self.lockstep else 1
         for i, name in enumerate(self.drafters):
-            own = np.where(drafter == i, drafted, 0)
+            own = np.where(drafter == i, drafted, catch_up[:, i])
             if own.any():
                 widest = np.full_like(own, own.max()) if self.lockstep else own
                 total += self.costs.of_drafter(name).draft_ms(widest, batch_size, context_tokens)
         return total
 
-    def _cycle(self, rows: IntArray, available: BoolArray) -> Cycle:
+    def _cycle(self, rows: IntArray, available: BoolArray, behind: IntArray) -> Cycle:
         now = self._rows.at(rows)
         remaining = np.maximum(now.limit_tokens - now.emitted_tokens, 1)
         room = np.minimum(remaining - 1, now.draftable_tokens - now.emitted_tokens)
@@ -413,6 +432,7 @@ class Controller:
             costs=self.costs,
             drafters=self.drafters,
             available=available,
+            behind_tokens=behind,
         )
 
     def _state_of(self, rows: IntArray) -> State[Any, Any]:

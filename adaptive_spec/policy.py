@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec.costs import CostModel
+from adaptive_spec.runs import Runs
 
 RowsT = TypeVar("RowsT")
 SharedT = TypeVar("SharedT")
@@ -74,6 +75,8 @@ class Cycle(NamedTuple):
       costs: the cost model in force.
       drafters: names of the ``D`` drafters, 1 to ``MAX_DRAFTERS``, in their default order.
       available: ``[B, D]`` which of them propose something for the sequence now.
+      behind_tokens: ``[B, D]`` verified tokens of which it is not known whether the drafter would
+        have proposed them, since it has not read so far; 0 for a drafter that can simply be asked.
     """
 
     sequence_id: IntArray
@@ -91,6 +94,7 @@ class Cycle(NamedTuple):
     costs: CostModel
     drafters: tuple[str, ...]
     available: BoolArray
+    behind_tokens: IntArray
 
     @property
     def drafter(self) -> IntArray:
@@ -137,11 +141,15 @@ class Decision(NamedTuple):
         for rules that must remember how they chose (outcomes may arrive cycles later).
       drafter: ``[B]`` int64, index into ``Cycle.drafters`` of who is to draft, one that is
         available; or the default, ``Cycle.drafter``, which is meant where this is None.
+      catch_up: ``[B]`` bool, whether drafters that are behind are to read what was verified, for
+        ``Outcome.runs`` to tell of it; None for no. It costs what drafting one token does. A
+        drafter that drafts reads in any case.
     """
 
     tau: IntArray
     memo: Any = None
     drafter: IntArray | None = None
+    catch_up: BoolArray | None = None
 
 
 class DraftSignals(NamedTuple):
@@ -176,8 +184,9 @@ class Outcome(NamedTuple):
       draft_ms: ``[B]`` time of drafting; ``verify_ms``: ``[B]`` time of the verifier pass.
       signals: the draft's signals ``[B, K]``, NaN beyond ``num_draft_tokens``; None where the
         policy does not look inside the draft.
-      known_agreement: ``[B, K + 1]`` agreement bits that are known beyond what drafting showed
-        (of a bonus token, or of tokens decoded plainly); -1 where unknown. None for no more.
+      runs: how drafts from every recent position would have fared, as far as is known now; None
+        where the policy does not look back, or where the output depends on tau (rejection
+        sampling), so that there is no such fact.
     """
 
     cycle: Cycle
@@ -190,7 +199,7 @@ class Outcome(NamedTuple):
     draft_ms: FloatArray
     verify_ms: FloatArray
     signals: DraftSignals | None = None
-    known_agreement: npt.NDArray[np.int8] | None = None
+    runs: Runs | None = None
 
     @property
     def cycle_ms(self) -> FloatArray:
@@ -211,13 +220,11 @@ class Outcome(NamedTuple):
     def agreement(self) -> npt.NDArray[np.int8]:
         """Agreement bit of each newly emitted token, ``[B, K + 1]``: 1, 0, or -1 where unknown.
 
-        Accepted tokens agree, the correction after a rejection does not; what the drafter would
-        have proposed for a bonus token, or in fallback, only ``known_agreement`` can tell.
+        These are the bits that drafting showed: accepted tokens agree, the correction after a
+        rejection does not. ``runs`` tells more, and of every drafter.
         """
         depth = np.arange(self.cycle.max_draft_tokens + 1)
         bits = np.full((self.tau.size, depth.size), UNKNOWN_AGREEMENT, np.int8)
-        if self.known_agreement is not None:
-            bits[:] = self.known_agreement
         accepted = self.num_accepted_tokens[:, None]
         bits[depth < accepted] = 1
         bits[(depth == accepted) & self.rejected[:, None]] = 0
@@ -237,6 +244,9 @@ class Policy(abc.ABC, Generic[RowsT, SharedT]):
 
     signals: ClassVar[tuple[str, ...]] = ()
     """Fields of ``DraftSignals`` without which it cannot judge; where one is NaN, it drafts on."""
+
+    looks_back: ClassVar[bool] = False
+    """Whether it learns from ``Outcome.runs``; only then are they made out."""
 
     @abc.abstractmethod
     def init(self, num_sequences: int, seed: int) -> State[RowsT, SharedT]:

@@ -57,15 +57,17 @@ def take_cycle(cycle: Cycle, index: IntArray) -> Cycle:
 def take_outcome(outcome: Outcome, index: IntArray) -> Outcome:
     """The outcome of the rows at ``index``."""
     arrays: dict[str, Any] = _arrays_at(outcome, index)
-    (tau, memo, drafter), signals = outcome.decision, outcome.signals
+    (tau, memo, drafter, catch_up), signals = outcome.decision, outcome.signals
     return outcome._replace(
         cycle=take_cycle(outcome.cycle, index),
         decision=Decision(
             tau[index],
             None if memo is None else take_rows(memo, index),
             None if drafter is None else drafter[index],
+            None if catch_up is None else catch_up[index],
         ),
         signals=None if signals is None else take_rows(signals, index),
+        runs=None if outcome.runs is None else take_rows(outcome.runs, index),
         **arrays,
     )
 

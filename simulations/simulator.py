@@ -21,6 +21,8 @@ from adaptive_spec.costs import CostModel
 from adaptive_spec.errors import ConfigError
 from adaptive_spec.policy import NO_DRAFTER, DraftSignals, Policy
 from adaptive_spec.registry import make_policy
+from adaptive_spec.runs import KnownPositions, Runs
+from adaptive_spec.simulations.looking_back import runs_of
 from adaptive_spec.simulations.signals import SignalSource
 from adaptive_spec.traces.flat import FlatTrace
 from adaptive_spec.traces.records import TraceSet
@@ -195,6 +197,9 @@ def _run(
     lanes = not controller.lockstep
     slot_sequence = np.full(slots, -1, np.int64)
     slot_position = np.zeros(slots, np.int64)
+    back: KnownPositions | None = None
+    if controller.policy.looks_back:
+        back = KnownPositions(slots, flat.token_by_token)
     rows = np.zeros(0, np.int64)
     log: list[tuple[npt.NDArray[Any], ...]] = []
     taken = 0
@@ -209,12 +214,16 @@ def _run(
                 flat.draftable_tokens[entering].max(axis=1),
             )
             slot_sequence[free], slot_position[free] = entering, 0
+            if back is not None:
+                back.begin(free)
         if free.size or rows.size != slots:
             rows = np.flatnonzero(slot_sequence >= 0)
         sequence, position = slot_sequence[rows], slot_position[rows]
 
         room = flat.room(sequence, position)
-        plan = controller.decide(rows, room > 0)
+        reach = flat.draftable_tokens[sequence]
+        behind = None if back is None else back.behind_tokens(rows, position, reach)
+        plan = controller.decide(rows, room > 0, behind)
         source = np.maximum(plan.drafter, 0)
         drafted = np.minimum(plan.tau, room[np.arange(rows.size), source])
         shown: DraftSignals | None = None
@@ -224,7 +233,21 @@ def _run(
         accepted = np.minimum(flat.run_lengths[flat.start[sequence] + position, source], drafted)
         left = flat.num_tokens[sequence] - position
         emitted = np.minimum(accepted + 1, left)
-        elapsed = controller.observe(plan, drafted, accepted, emitted, signals=shown)
+        runs: Runs | None = None
+        if back is not None:
+            drafts = (np.arange(len(flat.drafters)) == source[:, None]) & (drafted > 0)[:, None]
+            known = back.after_cycle(
+                rows,
+                position,
+                reach,
+                drafts=drafts,
+                catches_up=plan.catch_up,
+                accepted=np.minimum(accepted, emitted),
+                rejected=(accepted < drafted) & (accepted < emitted),
+                emitted=emitted,
+            )
+            runs = runs_of(flat, sequence, position + emitted, known, controller.max_draft_tokens)
+        elapsed = controller.observe(plan, drafted, accepted, emitted, signals=shown, runs=runs)
 
         totals[:, sequence] += (emitted, np.ones_like(emitted), drafted, accepted)
         shares.add(sequence, source, drafted, accepted)

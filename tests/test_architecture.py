@@ -16,6 +16,7 @@ RECORDS = (
     "adaptive_spec.errors",
     "adaptive_spec.prompts",
     "adaptive_spec.randomness",
+    "adaptive_spec.runs",
     "adaptive_spec.traces",
 )
 """Plain records and small tools: everyone may import them, they import only one another."""

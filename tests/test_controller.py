@@ -32,6 +32,7 @@ from adaptive_spec import (
     make_policy,
 )
 from adaptive_spec.controller import UNLIMITED_TOKENS
+from adaptive_spec.runs import Runs
 
 
 class Stubborn(Policy[Empty, Empty]):
@@ -308,13 +309,30 @@ def test_the_callers_arrays_are_not_kept() -> None:
     assert controller.decide(rows).tau.tolist() == [5]
 
 
-def test_more_agreement_may_be_known_than_drafting_shows() -> None:
+def test_what_is_known_of_other_drafts_reaches_the_policy() -> None:
     policy = Stubborn(ints(2))
     controller = Controller(policy, costs=ConstantCosts(), max_draft_tokens=3)
     plan = controller.decide(controller.admit(ints(5), ints(50)))
-    known = np.array([[-1, -1, 1, -1]], np.int8)
-    controller.observe(plan, plan.tau, ints(2), ints(3), agreement=known)
-    assert policy.outcomes[0].agreement().tolist() == [[1, 1, 1, -1]]
+    runs = Runs(
+        ints(3), ints(2)[:, None], np.zeros((1, 1, 4), np.int64), np.ones((1, 1, 4), np.bool_)
+    )
+    controller.observe(plan, plan.tau, ints(2), ints(3), runs=runs)
+    assert policy.outcomes[0].runs is not None
+    assert policy.outcomes[0].agreement().tolist() == [[1, 1, -1, -1]]
+
+
+def test_only_drafters_that_are_behind_catch_up() -> None:
+    decision = Decision(ints(0, 2), catch_up=np.array([True, True]))
+    policy = Stubborn(decision.tau)
+    policy.decide = lambda state, cycle: decision  # type: ignore[method-assign]
+    controller = Controller(
+        policy, costs=ConstantCosts(), max_draft_tokens=3, drafters=("lookup", "draft")
+    )
+    rows = controller.admit(ints(5, 5), ints(50, 50))
+    plan = controller.decide(rows, behind_tokens=np.array([[0, 4], [1, 4]]))
+    # The second row drafts with the first drafter, which thereby reads anyway.
+    assert plan.catch_up.tolist() == [[False, True], [False, True]]
+    assert not controller.decide(rows).catch_up.any()
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,27 @@ class Unread:
 
 
 @dataclass(frozen=True)
+class Aside:
+    """Tokens that a drafter wants to see, which nobody verifies.
+
+    Attributes:
+      tokens: ``[n]`` on the device; -1 where the drafter's logits were no numbers.
+      into: lists that take them in turn, empty until they are read; ``counts``: tokens for each.
+    """
+
+    tokens: torch.Tensor
+    into: tuple[list[int], ...]
+    counts: tuple[int, ...]
+
+    def fill(self, tokens: npt.NDArray[Any]) -> None:
+        """Hands out the tokens, ``[n]`` on the host."""
+        refuse_broken(tokens)
+        ends = np.cumsum(self.counts)[:-1]
+        for target, own in zip(self.into, np.split(tokens, ends), strict=True):
+            target[:] = own.tolist()
+
+
+@dataclass(frozen=True)
 class Draft:
     """Proposals for a batch.
 
@@ -45,12 +66,14 @@ class Draft:
       signals: ``[B, depth]``, NaN beyond a row's proposals; None where not asked for.
       drawn_from: what proposals were drawn from, where the rule must know.
       unread: what is on the device alone, each of other rows.
+      aside: what drafters want to see when the proposals are read.
     """
 
     token_ids: Sequence[list[int]]
     signals: DraftSignals | None = None
     drawn_from: tuple[DraftDistributions, ...] = ()
     unread: tuple[Unread, ...] = ()
+    aside: tuple[Aside, ...] = ()
     num_tokens: IntArray = field(init=False)
     """``[B]`` tokens proposed."""
 
@@ -92,9 +115,10 @@ class Draft:
         Raises:
           NumericsError: the drafter's logits were no numbers.
         """
-        if not self.unread:
+        on_device = (*self.unread, *self.aside)
+        if not on_device:
             return self
-        self.read_with(self.unread[0].tokens[:0])
+        self.read_with(on_device[0].tokens[:0])
         return Draft(self.token_ids, self.signals, self.drawn_from)
 
     def read_with(self, values: torch.Tensor) -> npt.NDArray[Any]:
@@ -103,14 +127,18 @@ class Draft:
         Raises:
           NumericsError: the drafter's logits were no numbers.
         """
-        if not self.unread:
+        on_device = (*self.unread, *self.aside)
+        if not on_device:
             return transfer.to_host(values)
-        parts = [values, *(part.tokens.to(values.device) for part in self.unread)]
+        parts = [values, *(part.tokens.to(values.device) for part in on_device)]
         ends = np.cumsum([part.numel() for part in parts])[:-1]
         flat = transfer.to_host(torch.cat([part.reshape(-1) for part in parts]))
-        found, *drafted = np.split(flat, ends)
-        for part, tokens in zip(self.unread, drafted, strict=True):
-            self._fill(part, tokens.reshape(part.tokens.shape))
+        found, *read = np.split(flat, ends)
+        for part, tokens in zip(on_device, read, strict=True):
+            if isinstance(part, Aside):
+                part.fill(tokens)
+            else:
+                self._fill(part, tokens.reshape(part.tokens.shape))
         return found.reshape(values.shape)
 
     def _fill(self, part: Unread, tokens: npt.NDArray[Any]) -> None:

@@ -15,6 +15,7 @@ from adaptive_spec.controller import Controller, Plan
 from adaptive_spec.decoding.draft import Draft
 from adaptive_spec.decoding.drafters.base import Drafter, DraftRequest, empty_signals
 from adaptive_spec.decoding.intake import Intake
+from adaptive_spec.decoding.looking_back import LookingBack
 from adaptive_spec.decoding.requests import (
     Completion,
     CycleRecord,
@@ -112,6 +113,10 @@ class DecodingEngine:
         self._measured_times = measured_times
         self._on_tokens = on_tokens
         self._looks_inside = controller.policy.looks_inside_draft
+        # What a drafter would have proposed is a fact only where the output does not depend on tau.
+        self._back: LookingBack | None = None
+        if drafter is not None and controller.policy.looks_back and rule.tau_invariant:
+            self._back = LookingBack(drafter, verifier.slots)
         self.batch_limit = batch_size
         self._slots = Slots(verifier, drafter, controller, batch_size)
         self._running: dict[int, RunningSequence] = {}  # by row, the oldest first
@@ -210,7 +215,7 @@ class DecodingEngine:
         """One cycle of everything that runs: plan, draft, verify, emit, learn, release."""
         rows = self._next_rows()
         sequences = [self._running[row] for row in rows.tolist()]
-        plan = self.controller.decide(rows, self._available(rows, sequences))
+        plan = self.controller.decide(rows, *self._drafters_now(rows, sequences))
         try:
             watch = Stopwatch(self.verifier.device)
             draft = self._draft(plan, sequences)
@@ -221,14 +226,16 @@ class DecodingEngine:
             if not isinstance(error, NumericsError) and not is_out_of_memory(error):
                 raise
             return self._call_off(plan, error)
-        times_ms = draft_ms if plan.tau.any() else 0.0, verify_ms
+        drafters_ran = plan.tau.any() or plan.catch_up.any()
+        times_ms = draft_ms if drafters_ran else 0.0, verify_ms
         emissions = [
             sequence.emit(tokens)
             for sequence, tokens in zip(sequences, verdict.token_ids, strict=True)
         ]
         emitted = np.array([len(tokens) for tokens, _ in emissions], np.int64)
         accepted = np.minimum(verdict.num_accepted_tokens, emitted)
-        self._observe(plan, draft, accepted, emitted, times_ms)
+        texts = [sequence.text for sequence in sequences]
+        self._observe(plan, draft, texts, accepted, emitted, times_ms)
         spent = self.controller.out_of_passes(rows)
         events: list[Event] = []
         for i, (sequence, (tokens, reason)) in enumerate(zip(sequences, emissions, strict=True)):
@@ -268,14 +275,22 @@ class DecodingEngine:
             self.batch_limit = len(rows) // 2
         return []
 
-    def _available(self, rows: IntArray, sequences: list[RunningSequence]) -> BoolArray | None:
+    def _drafters_now(
+        self, rows: IntArray, sequences: list[RunningSequence]
+    ) -> tuple[BoolArray | None, IntArray | None]:
+        """Which drafters would propose something, and how far they are behind the text."""
         if self.drafter is None:
-            return None
+            return None, None
         texts = [sequence.text for sequence in sequences]
-        return self.drafter.available(rows.tolist(), texts)
+        behind = None
+        if self._back is not None:
+            prompts = np.array([len(sequence.request.prompt_ids) for sequence in sequences])
+            behind = self._back.behind_tokens(rows, texts, prompts)
+        return self.drafter.available(rows.tolist(), texts), behind
 
     def _draft(self, plan: Plan, sequences: list[RunningSequence]) -> Draft:
-        if self.drafter is None or not plan.tau.any():
+        catches_up = bool(plan.catch_up.any())
+        if self.drafter is None or not (plan.tau.any() or catches_up):
             return Draft.none(len(sequences))
         asked = DraftRequest(
             plan.rows.tolist(),
@@ -288,6 +303,8 @@ class DecodingEngine:
             ),
             want_signals=self._record_signals,
             chooser=Chooser(self.rule, _seeds(sequences), self.verifier.vocab_size),
+            catch_up=plan.catch_up if catches_up else None,
+            looks_back=self._back is not None,
         )
         return self.drafter.propose_by(plan.drafter, asked)
 
@@ -304,6 +321,7 @@ class DecodingEngine:
         self,
         plan: Plan,
         draft: Draft,
+        texts: list[list[int]],
         accepted: IntArray,
         emitted: IntArray,
         times_ms: tuple[float, float],
@@ -315,6 +333,9 @@ class DecodingEngine:
             if draft.signals is not None:
                 for whole, known in zip(signals, draft.signals, strict=True):
                     whole[:, : known.shape[1]] = known
+        runs = None
+        if self._back is not None:
+            runs = self._back.runs(plan, texts, draft.num_tokens, accepted, emitted)
         self.controller.observe(
             plan,
             draft.num_tokens,
@@ -323,6 +344,7 @@ class DecodingEngine:
             draft_ms=draft_ms,
             verify_ms=verify_ms,
             signals=signals,
+            runs=runs,
         )
 
     def _record(
@@ -373,6 +395,8 @@ class DecodingEngine:
                 events.append(Finished(sequence.completion("cancelled", self.rule)))
                 continue
             row = self._slots.take(sequence.text, sequence.limit)
+            if self._back is not None:
+                self._back.begin(row)
             self._running[row] = sequence
             admitted.append(row)
         return events + (self._read(admitted) if admitted else [])

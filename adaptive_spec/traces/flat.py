@@ -16,6 +16,7 @@ class FlatTrace(NamedTuple):
 
     Attributes:
       drafters: names of the drafters.
+      token_by_token: ``[D]`` whether they propose token by token, or whole blocks.
       start: ``[N]`` index of each sequence's first token.
       num_tokens: ``[N]``; ``prompt_tokens``: ``[N]``.
       limit_tokens: ``[N]``, ``UNLIMITED_TOKENS`` where not known.
@@ -24,6 +25,7 @@ class FlatTrace(NamedTuple):
     """
 
     drafters: tuple[str, ...]
+    token_by_token: BoolArray
     start: IntArray
     num_tokens: IntArray
     prompt_tokens: IntArray
@@ -49,12 +51,17 @@ class FlatTrace(NamedTuple):
         return room
 
     @staticmethod
-    def of(drafters: tuple[str, ...], sequences: Sequence[SequenceTrace]) -> "FlatTrace":
+    def of(
+        drafters: tuple[str, ...],
+        token_by_token: Sequence[bool],
+        sequences: Sequence[SequenceTrace],
+    ) -> "FlatTrace":
         """Flattens sequences, at least one; unknown limits become ``UNLIMITED_TOKENS``."""
         lengths = np.array([s.run_lengths.size for s in sequences], np.int64)
         parts = [s.drafters for s in sequences]
         return FlatTrace(
             drafters,
+            np.array(token_by_token),
             np.concatenate(([0], np.cumsum(lengths)[:-1])),
             lengths,
             _limits([s.prompt_tokens for s in sequences]),

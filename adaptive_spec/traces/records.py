@@ -121,4 +121,5 @@ class TraceSet:
 
     def flat(self) -> "FlatTrace":
         """The arrays that replay works on."""
-        return FlatTrace.of(self.info.drafter_names, self.sequences)
+        by_token = [drafter.drafting == "token" for drafter in self.info.drafters]
+        return FlatTrace.of(self.info.drafter_names, by_token, self.sequences)

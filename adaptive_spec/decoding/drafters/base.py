@@ -30,6 +30,8 @@ class DraftRequest:
       keep_drafting: asked after 1, 2... tokens which rows draft on; None to draft tau tokens.
       want_signals: whether to return signals.
       chooser: how rows choose tokens from logits, for drafters that have some; None for the argmax.
+      catch_up: ``[B, D]`` drafters that are to read the text without drafting; None for nobody.
+      looks_back: whether ``run_lengths`` will be asked for.
     """
 
     rows: Sequence[int]
@@ -38,6 +40,8 @@ class DraftRequest:
     keep_drafting: KeepDrafting | None = None
     want_signals: bool = False
     chooser: Chooser | None = None
+    catch_up: BoolArray | None = None
+    looks_back: bool = False
 
     @property
     def depth(self) -> int:
@@ -126,6 +130,26 @@ class Drafter(abc.ABC):
         """
         del drafter
         return self.propose(asked)
+
+    def run_lengths(
+        self, row: int, text: Sequence[int], prompt_tokens: int, first: int
+    ) -> tuple[IntArray, BoolArray]:
+        """How drafts begun at past output positions would have fared; unless overridden, no answer.
+
+        A composition's drafters are asked one by one.
+
+        Args:
+          row: its row.
+          text: prompt and verified output so far.
+          prompt_tokens: length of the prompt.
+          first: output position to begin with.
+
+        Returns:
+          From ``first`` on, as far as is known, run lengths within what is known; and whether
+          anything would have been proposed.
+        """
+        del row, text, prompt_tokens, first
+        return np.zeros(0, np.int64), np.zeros(0, np.bool_)
 
     @abc.abstractmethod
     def end(self, row: int) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from adaptive_spec._arrays import BoolArray, IntArray
-from adaptive_spec.decoding.draft import Draft, Unread
+from adaptive_spec.decoding.draft import Aside, Draft, Unread
 from adaptive_spec.decoding.drafters.base import Drafter, DraftRequest, KeepDrafting, empty_signals
 from adaptive_spec.decoding.sampling import DraftDistributions
 from adaptive_spec.errors import DrafterSpecError
@@ -85,8 +85,11 @@ class ComposedDrafter(Drafter):
         drafted: list[list[int]] = [[] for _ in rows]
         drawn_from: list[DraftDistributions] = []
         unread: list[Unread] = []
+        aside: list[Aside] = []
         for i, component in enumerate(self.components):
-            index = np.flatnonzero((drafter == i) & (tau > 0))
+            drafts = (drafter == i) & (tau > 0)
+            reads = None if asked.catch_up is None else asked.catch_up[:, [i]]
+            index = np.flatnonzero(drafts if reads is None else drafts | reads[:, 0])
             if index.size == 0:
                 continue
             own = index.tolist()
@@ -95,19 +98,23 @@ class ComposedDrafter(Drafter):
                 DraftRequest(
                     [rows[j] for j in own],
                     [texts[j] for j in own],
-                    np.minimum(tau[index], room),
+                    np.minimum(tau[index], room) * drafts[index],
                     keep and _Among(keep, index, len(rows)),
                     asked.want_signals,
                     chooser and chooser.take(index),
+                    None if reads is None else reads[index],
+                    asked.looks_back,
                 )
             )
             drawn_from += [replace(drawn, rows=index[drawn.rows]) for drawn in part.drawn_from]
+            aside += part.aside
             unread += [replace(left, rows=index[left.rows]) for left in part.unread]
             for j, tokens in zip(own, part.token_ids, strict=True):
-                drafted[j] = tokens
+                if drafts[j]:
+                    drafted[j] = tokens
             if signals is not None and part.signals is not None:
                 _put(signals, index, part.signals)
-        return Draft(drafted, signals, tuple(drawn_from), tuple(unread))
+        return Draft(drafted, signals, tuple(drawn_from), tuple(unread), tuple(aside))
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from adaptive_spec._arrays import IntArray
+from adaptive_spec._arrays import BoolArray, IntArray
 from adaptive_spec.decoding import transfer
-from adaptive_spec.decoding.draft import Draft, Unread, refuse_broken
+from adaptive_spec.decoding.draft import Aside, Draft, Unread, refuse_broken
 from adaptive_spec.decoding.drafters.base import (
     Drafter,
     DraftRequest,
     empty_signals,
     first_columns,
 )
+from adaptive_spec.decoding.drafters.predictions import Predictions
 from adaptive_spec.decoding.prefix import read_prompts
 from adaptive_spec.decoding.runner import ModelRunner
+from adaptive_spec.decoding.sampling import Contexts
 from adaptive_spec.decoding.verification import Chooser, DraftChoices
 from adaptive_spec.policy import DraftSignals
 
@@ -63,6 +65,7 @@ class DraftModelDrafter(Drafter):
         self._verified: dict[int, int] = {}  # row -> how many of them are known to be verified
         # row -> what was proposed since, all but the last in the cache, too; empty until it is read
         self._proposed: dict[int, list[int]] = {}
+        self._predictions: dict[int, Predictions] = {}
 
     def begin(self, row: int, prompt_ids: Sequence[int]) -> None:
         self.begin_rows([row], [prompt_ids])
@@ -73,6 +76,7 @@ class DraftModelDrafter(Drafter):
         for row, text in texts.items():
             self._verified[row] = len(text)
             self._proposed.pop(row, None)
+            self._predictions[row] = Predictions(len(text) + 1)
 
     def end(self, row: int) -> None:
         if self._cached.pop(row, None) is not None:
@@ -82,13 +86,24 @@ class DraftModelDrafter(Drafter):
         rows, texts, tau = asked.rows, asked.texts, asked.tau
         depth, wants, keep_drafting = asked.depth, asked.needs_signals, asked.keep_drafting
         proposals = _Proposals(len(rows), depth, empty_signals(len(rows), depth) if wants else None)
-        active = np.flatnonzero(tau > 0)
+        reads = tau > 0 if asked.catch_up is None else (tau > 0) | asked.catch_up[:, 0]
+        active = np.flatnonzero(reads)
         if active.size == 0:
             return proposals.draft()
         slots, begun = np.asarray(rows, np.int64), active.tolist()
-        missing = [self._roll_back(rows[i], texts[i]) for i in begun]
-        logits = self.runner.append(slots[active].tolist(), missing, last_only=True)
-        choices = DraftChoices(asked.chooser or Chooser.greedy(len(rows)), texts, active)
+        missing = [self._roll_back(rows[i], texts[i], asked.looks_back) for i in begun]
+        logits = self.runner.append(slots[active].tolist(), missing, last_only=not asked.looks_back)
+        chooser = asked.chooser or Chooser.greedy(len(rows))
+        aside: tuple[Aside, ...] = ()
+        if asked.looks_back:
+            along = _Reading(texts, active, missing, tau[active] > 0)
+            aside = self._look_aside(logits, chooser, along)
+            last = transfer.to_device([[len(own) - 1] for own in missing], logits.device)
+            logits = logits.take_along_dim(last[:, :, None], dim=1)
+            active = active[along.drafts]
+            logits = logits[transfer.to_device(np.flatnonzero(along.drafts).tolist(), last.device)]
+        if active.size:
+            choices = DraftChoices(chooser, texts, active)
         for step in range(1, depth + 1):
             tokens, column = self._choose(logits[:, 0], choices, with_signals=wants)
             proposals.add(active, column)
@@ -105,21 +120,57 @@ class DraftModelDrafter(Drafter):
             logits = self.runner.step(slots[active].tolist(), tokens)
         draft = proposals.draft()
         self._proposed.update({rows[i]: draft.token_ids[i] for i in begun})
-        return dataclasses.replace(draft, drawn_from=choices.drawn_from())
+        if asked.looks_back:
+            for i, own, expected in zip(begun, missing, aside[0].into, strict=True):
+                first = len(texts[i]) - len(own) + 1
+                self._predictions[rows[i]].add(first, expected, draft.token_ids[i])
+        drawn_from = choices.drawn_from() if active.size else ()
+        return dataclasses.replace(draft, drawn_from=drawn_from, aside=aside)
 
-    def _roll_back(self, row: int, text: Sequence[int]) -> list[int]:
+    def run_lengths(
+        self, row: int, text: Sequence[int], prompt_tokens: int, first: int
+    ) -> tuple[IntArray, BoolArray]:
+        del prompt_tokens
+        lengths = self._predictions[row].run_lengths(text, first)
+        return lengths, np.ones(lengths.size, np.bool_)
+
+    def _roll_back(self, row: int, text: Sequence[int], looks_back: bool) -> list[int]:
         """Drops what the cache holds beyond the verified text; returns what it lacks of it."""
         cached, agreed = self._cached[row], self._verified[row]
         cached.extend(self._proposed.pop(row, [])[:-1])  # the last one was never fed
         # The last token is fed for its logits; the cache lacks tokens where a pass failed.
         most = min(len(cached), len(text) - 1, self.runner.length(row))
+        if looks_back:  # what was read but not told, when a pass failed, is read again
+            most = min(most, self._predictions[row].settle(text) - 1)
         while agreed < most and cached[agreed] == text[agreed]:
             agreed += 1
+        agreed = min(agreed, most)
         missing = list(text[agreed:])
         self.runner.truncate([row], [agreed])
         self._cached[row][agreed:] = missing
         self._verified[row] = agreed
         return missing
+
+    @torch.inference_mode()
+    def _look_aside(
+        self, logits: torch.Tensor, chooser: Chooser, along: "_Reading"
+    ) -> tuple[Aside, ...]:
+        """What is expected at the verified tokens that are read, ``logits`` being theirs."""
+        row, step = along.places
+        device = logits.device
+        at = (transfer.array_to_device(part, device) for part in (row, step))
+        places = Contexts(
+            along.texts,
+            chooser.seeds[along.rows],
+            row,
+            step,
+            transfer.to_device(along.followed, device) if chooser.reads_text else None,
+            chooser.vocab_size,
+            device,
+        )
+        seen = logits[tuple(at)][:, : self.vocab_size]
+        expected = chooser.rule.choose(seen, places, self.token_ids).token_ids
+        return (Aside(expected, tuple([] for _ in along.counts), along.counts),)
 
     @torch.inference_mode()
     def _choose(
@@ -152,6 +203,44 @@ def token_signals(logits: torch.Tensor) -> torch.Tensor:
         largest[:, 0] - second,
     )
     return torch.stack(parts, dim=-1)
+
+
+class _Reading:
+    """Rows that read verified text before they draft, or in place of it.
+
+    Attributes:
+      rows: ``[b]`` of the batch; ``drafts``: ``[b]`` which of them go on to draft.
+      texts: ``[b]`` what their caches held, and the first token read.
+      followed: ``[b, m]`` the tokens read after it, padded.
+      counts: ``[b]`` places to look at: all tokens read but the last, after which a draft begins;
+        the last, too, where none does.
+    """
+
+    def __init__(
+        self,
+        texts: Sequence[Sequence[int]],
+        rows: IntArray,
+        missing: Sequence[list[int]],
+        drafts: BoolArray,
+    ) -> None:
+        """``missing`` are the tokens that rows read, at least one each."""
+        self.rows, self.drafts = rows, drafts
+        self.texts = [
+            texts[i][: len(texts[i]) - len(own) + 1]
+            for i, own in zip(rows.tolist(), missing, strict=True)
+        ]
+        width = max(map(len, missing))
+        self.followed = [own[1:] + [0] * (width - len(own)) for own in missing]
+        self.counts = tuple(
+            len(own) - bool(goes_on) for own, goes_on in zip(missing, drafts.tolist(), strict=True)
+        )
+
+    @property
+    def places(self) -> tuple[IntArray, IntArray]:
+        """Row, ``[n]``, and token after the first that it read, ``[n]``, of each place."""
+        row = np.repeat(np.arange(len(self.counts)), self.counts)
+        step = np.concatenate([np.arange(count) for count in self.counts])
+        return row, step
 
 
 class _Proposals:

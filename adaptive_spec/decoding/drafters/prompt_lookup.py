@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adaptive_spec._arrays import BoolArray
+from adaptive_spec._arrays import BoolArray, IntArray
 from adaptive_spec.decoding.draft import Draft
 from adaptive_spec.decoding.drafters.base import (
     Drafter,
@@ -123,33 +123,48 @@ class PromptLookupDrafter(Drafter):
         self.spec = f"lookup:max_ngram={max_ngram},min_ngram={min_ngram}"
         self.context_limit: int | None = None
         self._indexes: dict[int, NgramIndex] = {}
+        self._matches: dict[int, list[Match | None]] = {}  # by row, from the prompt's end on
 
     def begin(self, row: int, prompt_ids: Sequence[int]) -> None:
         index = NgramIndex(self.max_ngram, self.min_ngram)
         index.extend(prompt_ids)
         self._indexes[row] = index
+        self._matches[row] = [index.match()]
 
     def end(self, row: int) -> None:
         self._indexes.pop(row, None)
+        self._matches.pop(row, None)
 
     def available(self, rows: Sequence[int], texts: Sequence[Sequence[int]]) -> BoolArray:
-        found = (self._follow(row, text).match() for row, text in zip(rows, texts, strict=True))
+        found = (self._follow(row, text)[-1] for row, text in zip(rows, texts, strict=True))
         return np.array([[match is not None] for match in found], np.bool_)
 
-    def _follow(self, row: int, text: Sequence[int]) -> NgramIndex:
-        """A row's index, brought up to the text's end."""
-        index = self._indexes[row]
-        index.extend(text[len(index.text) :])
-        return index
+    def _follow(self, row: int, text: Sequence[int]) -> list[Match | None]:
+        """What was found after each token since the prompt, up to the text's end."""
+        index, found = self._indexes[row], self._matches[row]
+        for token in text[len(index.text) :]:
+            index.extend([token])
+            found.append(index.match())
+        return found
+
+    def run_lengths(
+        self, row: int, text: Sequence[int], prompt_tokens: int, first: int
+    ) -> tuple[IntArray, BoolArray]:
+        found = self._follow(row, text)[first:-1]
+        lengths = [
+            0 if match is None else run_length(text, prompt_tokens + position, match.source)
+            for position, match in enumerate(found, first)
+        ]
+        proposes = [match is not None for match in found]
+        return np.array(lengths, np.int64), np.array(proposes, np.bool_)
 
     def propose(self, asked: DraftRequest) -> Draft:
         rows, texts, tau = asked.rows, asked.texts, asked.tau
         drafted: list[list[int]] = [[] for _ in rows]
         signals = empty_signals(len(rows), asked.depth)
         for i in np.flatnonzero(tau).tolist():
-            index = self._follow(rows[i], texts[i])
-            match = index.match()
+            match = self._follow(rows[i], texts[i])[-1]
             if match is not None:
-                drafted[i] = copied(index.text, match.source, int(tau[i]))
+                drafted[i] = copied(texts[i], match.source, int(tau[i]))
                 signals.match_length[i, : tau[i]] = match.length
         return block_draft(drafted, signals, asked)

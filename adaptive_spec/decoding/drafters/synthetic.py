@@ -7,6 +7,9 @@ of any real drafter, and its speed is no draft model's: price its drafts by the 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
+from adaptive_spec._arrays import BoolArray, IntArray
 from adaptive_spec.decoding.draft import Draft
 from adaptive_spec.decoding.drafters.base import (
     Drafter,
@@ -53,13 +56,22 @@ class SyntheticDrafter(Drafter):
         self.oracle.end(row)
 
     def propose(self, asked: DraftRequest) -> Draft:
-        whole = replace(asked, keep_drafting=None, want_signals=False)
+        whole = replace(
+            asked, keep_drafting=None, want_signals=False, catch_up=None, looks_back=False
+        )
         told = self.oracle.propose(whole).read().token_ids
         drafted = [
             self._spoilt(row, len(text), tokens)
             for row, text, tokens in zip(asked.rows, asked.texts, told, strict=True)
         ]
         return block_draft(drafted, empty_signals(len(drafted), asked.depth), asked)
+
+    def run_lengths(
+        self, row: int, text: Sequence[int], prompt_tokens: int, first: int
+    ) -> tuple[IntArray, BoolArray]:
+        written = len(text) - prompt_tokens
+        whole = self.hazards.run_lengths(self._prompts[row][0], written)
+        return whole[first:], np.ones(written - first, np.bool_)
 
     def _spoilt(self, row: int, text_tokens: int, tokens: list[int]) -> list[int]:
         sequence, prompt_tokens = self._prompts[row]

@@ -1,0 +1,100 @@
+"""What live decoding knows of drafts from positions already passed, as a replay does."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from adaptive_spec._arrays import BoolArray, IntArray
+from adaptive_spec.controller import Plan
+from adaptive_spec.decoding.drafters.base import Drafter
+from adaptive_spec.policy import NO_DRAFTER
+from adaptive_spec.runs import KnownPositions, Runs, window_of
+
+
+class LookingBack:
+    """Follows the rows of an engine whose policy learns from every position."""
+
+    def __init__(self, drafter: Drafter, rows: int) -> None:
+        """Sets up rows of which nothing is known."""
+        self._drafters = drafter.components
+        self._known = KnownPositions(
+            rows, np.array([one.drafting == "token" for one in self._drafters])
+        )
+
+    def begin(self, row: int) -> None:
+        """Another sequence takes this row."""
+        self._known.begin(np.array([row]))
+
+    def behind_tokens(
+        self, rows: IntArray, texts: Sequence[Sequence[int]], prompt_tokens: IntArray
+    ) -> IntArray:
+        """Verified tokens that each drafter has not read, ``[B, D]``."""
+        position = np.array([len(text) for text in texts]) - prompt_tokens
+        return self._known.behind_tokens(rows, position, self._reach(texts, prompt_tokens))
+
+    def runs(
+        self,
+        plan: Plan,
+        texts: Sequence[Sequence[int]],
+        drafted: IntArray,
+        accepted: IntArray,
+        emitted: IntArray,
+    ) -> Runs:
+        """What is known after a cycle.
+
+        Args:
+          plan: what was carried out.
+          texts: ``[B]`` prompt and verified output, that of the cycle among it.
+          drafted: ``[B]`` tokens drafted.
+          accepted: ``[B]`` of these, emitted.
+          emitted: ``[B]`` tokens emitted.
+        """
+        prompt_tokens = plan.cycle.prompt_tokens
+        end = np.array([len(text) for text in texts]) - prompt_tokens
+        number = np.arange(len(self._drafters))
+        drafter = np.where(drafted > 0, plan.drafter, NO_DRAFTER)
+        known = self._known.after_cycle(
+            plan.rows,
+            end - emitted,
+            self._reach(texts, prompt_tokens),
+            drafts=number == drafter[:, None],
+            catches_up=plan.catch_up,
+            accepted=accepted,
+            rejected=(accepted < drafted) & (accepted < emitted),
+            emitted=emitted,
+        )
+        window = window_of(plan.cycle.max_draft_tokens)
+        length = np.zeros((*known.shape, window), np.int64)
+        proposes = np.zeros(length.shape, np.bool_)
+        for i, (row, text) in enumerate(zip(plan.rows.tolist(), texts, strict=True)):
+            first = max(int(end[i]) - window, 0)
+            for j, one in enumerate(self._drafters):
+                if known[i, j] > first and one.has_room(text[: prompt_tokens[i]]):
+                    told = one.run_lengths(row, text, int(prompt_tokens[i]), first)
+                    left = int(known[i, j]) - np.arange(first, int(known[i, j]))
+                    count = min(left.size, told[0].size)
+                    begin = window - int(end[i]) + first
+                    length[i, j, begin : begin + count] = np.minimum(told[0][:count], left[:count])
+                    proposes[i, j, begin : begin + count] = told[1][:count]
+        return Runs(end, known, length, proposes & self._within(end, texts, prompt_tokens, window))
+
+    def _reach(self, texts: Sequence[Sequence[int]], prompt_tokens: IntArray) -> IntArray:
+        """Output positions within each drafter's context, ``[B, D]``."""
+        return np.array(
+            [
+                [one.room(text[:size]) for one in self._drafters]
+                for text, size in zip(texts, prompt_tokens.tolist(), strict=True)
+            ]
+        )
+
+    def _within(
+        self,
+        end: IntArray,
+        texts: Sequence[Sequence[int]],
+        prompt_tokens: IntArray,
+        window: int,
+    ) -> BoolArray:
+        at = end[:, None] + np.arange(-window, 0)
+        reach = self._reach(texts, prompt_tokens)
+        within: BoolArray = at[:, None, :] < reach[:, :, None]
+        return within

@@ -1,0 +1,155 @@
+"""Live decoding and replay tell a policy the same of every draft that could have been."""
+
+import functools
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adaptive_spec import ConstantCosts, Controller, make_policy
+from adaptive_spec.decoding import (
+    ComposedDrafter,
+    DecodingEngine,
+    Drafter,
+    DraftModelDrafter,
+    ModelRunner,
+    PromptLookupDrafter,
+    Request,
+    StopRules,
+    SyntheticDrafter,
+    early_exit_drafter,
+)
+from adaptive_spec.decoding.recorder import Recorder
+from adaptive_spec.decoding.sampling import SamplingParameters
+from adaptive_spec.decoding.verification import (
+    GREEDY,
+    CoupledNoise,
+    RejectionSampling,
+    VerificationRule,
+)
+from adaptive_spec.policy import Outcome
+from adaptive_spec.simulations import replay
+from adaptive_spec.traces import Component, Hazards, TraceInfo, TraceSet
+from tests.decoding.looking_back import Watchful
+from tests.decoding.scripted import prompts
+from tests.tiny_models import VOCABULARY, perturbed, tiny_llama
+
+COSTS = ConstantCosts(draft=0.2, verify=0.05, drafts=(("lookup", 0.01),))
+MOST = 6
+DRAFTERS = ("lookup", "early-exit", "short-context", "synthetic", "lookup+early-exit")
+COUPLED = CoupledNoise(SamplingParameters(temperature=0.8, repetition_penalty=1.2), seed=3)
+
+
+@functools.cache
+def model() -> Any:
+    return tiny_llama()
+
+
+def part(name: str, slots: int) -> Drafter:
+    if name == "lookup":
+        return PromptLookupDrafter(max_ngram=3)
+    if name == "early-exit":
+        return early_exit_drafter(model(), 2, slots=slots)
+    if name == "synthetic":
+        oracle = DraftModelDrafter(ModelRunner(model(), slots=slots), "verifier")
+        return SyntheticDrafter(oracle, Hazards(hazard=0.3), VOCABULARY)
+    small = perturbed(tiny_llama())
+    small.config.max_position_embeddings = 30
+    return DraftModelDrafter(ModelRunner(small, slots=slots), name)
+
+
+def drafter_of(name: str, slots: int) -> Drafter:
+    parts = [part(each, slots) for each in name.split("+")]
+    return parts[0] if len(parts) == 1 else ComposedDrafter(parts)
+
+
+def requests() -> list[Request]:
+    return [Request(f"r{i}", ids, 30 - i) for i, ids in enumerate(prompts(6, longest=25))]
+
+
+def engine(
+    drafter: Drafter, policy: Any, batch_size: int, rule: VerificationRule
+) -> DecodingEngine:
+    return DecodingEngine(
+        ModelRunner(model(), slots=batch_size),
+        drafter,
+        Controller(policy, costs=COSTS, max_draft_tokens=MOST, seed=5, drafters=drafter.names),
+        StopRules((3, 17)),
+        batch_size=batch_size,
+        rule=rule,
+        measured_times=False,
+    )
+
+
+@functools.cache
+def trace_of(name: str, rule: VerificationRule) -> TraceSet:
+    drafter = drafter_of(name, 1)
+    done = engine(drafter, Watchful(), 1, rule).complete(requests())
+    recorder = Recorder(drafter, 256, signal_depth=0, rule=rule, vocab_size=VOCABULARY)
+    parts = tuple(Component(c.spec, c.drafting) for c in drafter.components)
+    info = TraceInfo(
+        "tiny", drafter.spec, drafter.drafting, components=parts if len(parts) > 1 else ()
+    )
+    return TraceSet(info, tuple(map(recorder.record, requests(), done)))
+
+
+def by_sequence(told: list[Outcome]) -> dict[int, list[Any]]:
+    """What each sequence's policy was told, cycle by cycle."""
+    found: dict[int, list[Any]] = {}
+    for outcome in told:
+        runs = outcome.runs
+        assert runs is not None
+        for i, sequence in enumerate(outcome.cycle.sequence_id.tolist()):
+            said = (
+                outcome.cycle.behind_tokens[i].tolist(),
+                outcome.tau[i],
+                outcome.drafter[i],
+                runs.end[i],
+                runs.known[i].tolist(),
+                runs.length[i].tolist(),
+                runs.proposes[i].tolist(),
+            )
+            found.setdefault(sequence, []).append(said)
+    return found
+
+
+@pytest.mark.parametrize("rule", [GREEDY, COUPLED], ids=["greedy", "coupled"])
+@pytest.mark.parametrize("batch_size", [1, 3])
+@pytest.mark.parametrize("name", DRAFTERS)
+def test_replay_tells_what_live_decoding_tells(
+    name: str, batch_size: int, rule: VerificationRule
+) -> None:
+    if name == "synthetic" and rule is COUPLED:
+        pytest.skip("synthetic hazards are exact where the verifier's choice is its argmax")
+    live, again = Watchful(), Watchful()
+    engine(drafter_of(name, batch_size), live, batch_size, rule).complete(requests())
+    replay(
+        again,
+        trace_of(name, rule),
+        costs=COSTS,
+        max_draft_tokens=MOST,
+        seed=5,
+        concurrency=batch_size,
+    )
+    mine, theirs = by_sequence(live.told), by_sequence(again.told)
+    assert mine == theirs
+    told = [runs for outcome in live.told if (runs := outcome.runs) is not None]
+    if (name, rule) != ("lookup", COUPLED):  # sampled text of a random model repeats nothing
+        assert any(runs.length.any() for runs in told)
+    behind = np.concatenate([outcome.cycle.behind_tokens for outcome in live.told])
+    assert behind.any() == (name != "lookup")
+
+
+@pytest.mark.parametrize("name", DRAFTERS)
+def test_catching_up_changes_no_output(name: str) -> None:
+    plain = engine(drafter_of(name, 3), make_policy("fixed:tau=0"), 3, GREEDY).complete(requests())
+    done = engine(drafter_of(name, 3), Watchful(), 3, GREEDY).complete(requests())
+    assert [c.token_ids for c in done] == [c.token_ids for c in plain]
+
+
+def test_no_run_is_made_out_where_the_output_depends_on_tau() -> None:
+    policy = Watchful()
+    rule = RejectionSampling(SamplingParameters(temperature=0.8))
+    engine(part("early-exit", 1), policy, 1, rule).complete(requests()[:1])
+    assert all(outcome.runs is None for outcome in policy.told)
+    assert not any(outcome.cycle.behind_tokens.any() for outcome in policy.told)
