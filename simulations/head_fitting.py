@@ -26,7 +26,8 @@ from adaptive_spec.policies._head import MOST_HIDDEN_UNITS, Head
 from adaptive_spec.policies._signal_features import FEATURES, SIGNALS, signal_features
 from adaptive_spec.simulations.halves import halves
 from adaptive_spec.simulations.signals import DrafterSignals, SignalSource
-from adaptive_spec.traces.records import DrafterTrace, TraceSet
+from adaptive_spec.traces.records import TraceSet
+from adaptive_spec.traces.sequences import DrafterTrace
 
 MOST_STARTS = 50_000
 """Drafts taken from a half: from every position, or every second, third... of a longer trace."""

@@ -83,6 +83,10 @@ class Draft:
             num_tokens[part.rows] = part.counts
         object.__setattr__(self, "num_tokens", num_tokens)
 
+    @property
+    def _on_device(self) -> tuple[Unread | Aside, ...]:
+        return (*self.unread, *self.aside)
+
     @staticmethod
     def none(batch_size: int) -> "Draft":
         """No proposal for any row."""
@@ -115,10 +119,9 @@ class Draft:
         Raises:
           NumericsError: the drafter's logits were no numbers.
         """
-        on_device = (*self.unread, *self.aside)
-        if not on_device:
+        if not self._on_device:
             return self
-        self.read_with(on_device[0].tokens[:0])
+        self.read_with(self._on_device[0].tokens[:0])
         return Draft(self.token_ids, self.signals, self.drawn_from)
 
     def read_with(self, values: torch.Tensor) -> npt.NDArray[Any]:
@@ -127,14 +130,13 @@ class Draft:
         Raises:
           NumericsError: the drafter's logits were no numbers.
         """
-        on_device = (*self.unread, *self.aside)
-        if not on_device:
+        if not self._on_device:
             return transfer.to_host(values)
-        parts = [values, *(part.tokens.to(values.device) for part in on_device)]
+        parts = [values, *(part.tokens.to(values.device) for part in self._on_device)]
         ends = np.cumsum([part.numel() for part in parts])[:-1]
         flat = transfer.to_host(torch.cat([part.reshape(-1) for part in parts]))
         found, *read = np.split(flat, ends)
-        for part, tokens in zip(on_device, read, strict=True):
+        for part, tokens in zip(self._on_device, read, strict=True):
             if isinstance(part, Aside):
                 part.fill(tokens)
             else:

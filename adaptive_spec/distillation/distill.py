@@ -104,7 +104,8 @@ def distill(
       ConfigError: settings that do not fit the verifier.
       DistillError: the folder was begun with other settings, or training failed.
     """
-    layers = settings.layers_of(verifier.model) if start is None else None
+    origin = start or settings.layers_of(verifier.model)
+    layers = None if isinstance(origin, TrimmedDraft) else origin
     work = folder / "work"
     _claim(work, verifier, settings.writing, sources)
     _write(work, verifier, settings, sources, on_progress)
@@ -114,7 +115,7 @@ def distill(
     token_ids = frequent_tokens(
         texts, settings.head_tokens, verifier.model.config.vocab_size, verifier.eos_token_ids
     )
-    draft = initial_draft(verifier.model, start or layers, token_ids.tolist())
+    draft = initial_draft(verifier.model, origin, token_ids.tolist())
     num_steps = settings.training.num_steps(len(texts))
     train(
         draft,
@@ -132,7 +133,7 @@ def distill(
         verifier.model,
         {
             "verifier": verifier.name,
-            "layers": layers or "of the draft it was trained on from",
+            "layers": layers,
             "settings": dataclasses.asdict(settings),
             "agreement": dataclasses.asdict(result),
         },
