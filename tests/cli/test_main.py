@@ -18,10 +18,13 @@ COMMANDS = (
     "generate",
     "record",
     "profile",
+    "distill",
+    "fit-head",
     "import-run-lengths",
     "simulate",
     "compare",
     "validate",
+    "verify",
     "policies",
 )
 
@@ -177,3 +180,17 @@ def test_bugs_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_message_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     raising(adaptive_spec.TraceError("first\nsecond"), monkeypatch)
     assert refuse("simulate", "x.parquet", code=1) == "first second"
+
+
+def test_the_package_runs_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "adaptive_spec", "--version"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout.strip()) == (
+        0,
+        f"adaptive-spec {adaptive_spec.__version__}",
+    )

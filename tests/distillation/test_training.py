@@ -99,7 +99,7 @@ def test_another_trainings_checkpoint_is_refused(
     tmp_path: Path, verifier: Any, texts: list[Text], states: list[States]
 ) -> None:
     train(fresh(verifier), texts, states, SETTINGS, tmp_path / "ck.pt")
-    with pytest.raises(DistillError, match="steps"):
+    with pytest.raises(DistillError, match="epochs"):
         train(fresh(verifier), texts, states, Training(epochs=1), tmp_path / "ck.pt")
 
 
