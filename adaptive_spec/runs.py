@@ -67,13 +67,16 @@ class KnownPositions:
     accepted and of the first one rejected. One that can be asked knows the text to its end.
     """
 
-    def __init__(self, rows: int, token_by_token: BoolArray) -> None:
-        """Sets up rows of which nothing is known; ``token_by_token`` is ``[D]``, by drafter."""
-        self._known = np.zeros((rows, token_by_token.size), np.int64)
+    def __init__(self, token_by_token: BoolArray) -> None:
+        """Sets up without rows; ``token_by_token`` is ``[D]``, by drafter."""
+        self._known = np.zeros((0, token_by_token.size), np.int64)
         self._token_by_token = token_by_token
 
     def begin(self, rows: IntArray) -> None:
-        """Other sequences take these rows."""
+        """New sequences take these rows: nothing is known of them yet."""
+        more = int(rows.max(initial=-1)) + 1 - self._known.shape[0]
+        if more > 0:
+            self._known = np.pad(self._known, ((0, more), (0, 0)))
         self._known[rows] = 0
 
     def behind_tokens(self, rows: IntArray, position: IntArray, reach: IntArray) -> IntArray:

@@ -199,7 +199,7 @@ def _run(
     slot_position = np.zeros(slots, np.int64)
     back: KnownPositions | None = None
     if controller.policy.looks_back:
-        back = KnownPositions(slots, flat.token_by_token)
+        back = KnownPositions(flat.token_by_token)
     rows = np.zeros(0, np.int64)
     log: list[tuple[npt.NDArray[Any], ...]] = []
     taken = 0

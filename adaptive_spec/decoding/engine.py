@@ -116,7 +116,7 @@ class DecodingEngine:
         # What a drafter would have proposed is a fact only where the output does not depend on tau.
         self._back: LookingBack | None = None
         if drafter is not None and controller.policy.looks_back and rule.tau_invariant:
-            self._back = LookingBack(drafter, verifier.slots)
+            self._back = LookingBack(drafter)
         self.batch_limit = batch_size
         self._slots = Slots(verifier, drafter, controller, batch_size)
         self._running: dict[int, RunningSequence] = {}  # by row, the oldest first

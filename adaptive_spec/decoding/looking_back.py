@@ -14,12 +14,11 @@ from adaptive_spec.runs import KnownPositions, Runs, window_of
 class LookingBack:
     """Follows the rows of an engine whose policy learns from every position."""
 
-    def __init__(self, drafter: Drafter, rows: int) -> None:
-        """Sets up rows of which nothing is known."""
+    def __init__(self, drafter: Drafter) -> None:
+        """Sets up without rows."""
         self._drafters = drafter.components
-        self._known = KnownPositions(
-            rows, np.array([one.drafting == "token" for one in self._drafters])
-        )
+        by_token = [one.drafting == "token" for one in self._drafters]
+        self._known = KnownPositions(np.array(by_token))
 
     def begin(self, row: int) -> None:
         """Another sequence takes this row."""

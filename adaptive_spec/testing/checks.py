@@ -105,6 +105,10 @@ class Audit(Policy[Any, Any]):
     def looks_inside_draft(self) -> bool:
         return self.inner.looks_inside_draft
 
+    @property
+    def looks_back(self) -> bool:  # type: ignore[override]
+        return self.inner.looks_back
+
     def init(self, num_sequences: int, seed: int) -> State[Any, Any]:
         state = self.inner.init(num_sequences, seed)
         _demand(isinstance(state, State), self.inner, "init must return a State(rows, shared)")

@@ -16,6 +16,7 @@ from adaptive_spec.budget import PassBudget
 from adaptive_spec.controller import Controller, Plan
 from adaptive_spec.costs import ConstantCosts, CostModel
 from adaptive_spec.policy import NO_DRAFTER, DraftSignals, Policy
+from adaptive_spec.testing.past import Past
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,11 @@ class Play:
             drafters=history.drafters,
         )
         self._random = np.random.default_rng(history.seed)
+        self._admitted = 0
+        self._number: dict[int, int] = {}  # row -> the sequence that took it last
+        self._past: Past | None = None
+        if policy.looks_back:
+            self._past = Past(len(history.drafters), history.seed)
         self._reports: list[_Report] = []
         self._decided = 0
         self._left: dict[int, int] = {}
@@ -141,6 +147,12 @@ class Play:
             np.asarray(event.max_new_tokens),
             None if event.draftable_tokens is None else np.asarray(event.draftable_tokens),
         )
+        if self._past is not None:
+            self._past.begin(rows.size)
+        self._number.update(
+            zip(rows.tolist(), range(self._admitted, self._admitted + rows.size), strict=True)
+        )
+        self._admitted += rows.size
         self._left.update(zip(rows.tolist(), event.max_new_tokens, strict=True))
 
     def _run(self, event: Run) -> Step:
@@ -149,7 +161,12 @@ class Play:
             rows = rows[np.arange(rows.size) % event.skip != 0]
             rows = rows if rows.size else self.controller.running
         shape = rows.size, len(self.history.drafters)
-        plan = self.controller.decide(rows, np.resize(np.asarray(event.proposes, np.bool_), shape))
+        behind = None
+        if self._past is not None:
+            numbers = np.array([self._number[row] for row in rows.tolist()], np.int64)
+            behind = self._past.behind_tokens(numbers)
+        proposes = np.resize(np.asarray(event.proposes, np.bool_), shape)
+        plan = self.controller.decide(rows, proposes, behind)
         chosen = np.arange(rows.size), np.maximum(plan.drafter, 0)
         runs = np.resize(np.asarray(event.run_lengths, np.int64), shape)[chosen]
         drafted = plan.tau * (plan.drafter != NO_DRAFTER)
@@ -191,6 +208,8 @@ class Play:
                 draft_ms=None if times is None else times[0],
                 verify_ms=None if times is None else times[1],
                 signals=report.signals,
+                runs=self._past
+                and self._past.after_cycle(plan, report.drafted, report.accepted, emitted),
             )
             current = self.controller.is_current(plan)
             for row, count in zip(plan.rows[current].tolist(), emitted[current], strict=True):

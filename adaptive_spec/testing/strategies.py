@@ -197,6 +197,7 @@ def _overheard(policy: Policy[Any, Any], history: History) -> tuple[list[Any], l
 
     class Listener(Policy[Any, Any]):
         looks_inside_draft = policy.looks_inside_draft
+        looks_back = policy.looks_back
         init = staticmethod(policy.init)
         keep_drafting = staticmethod(policy.keep_drafting)
 
