@@ -200,6 +200,9 @@ class Play:
         for report in (r for r in reports if everything or r.due <= self._decided):
             plan, times = report.plan, report.times_ms
             emitted = np.minimum(report.accepted + 1, plan.cycle.remaining_tokens)
+            runs = None
+            if self._past is not None:
+                runs = self._past.after_cycle(plan, report.drafted, report.accepted, emitted)
             self.controller.observe(
                 plan,
                 report.drafted,
@@ -208,8 +211,7 @@ class Play:
                 draft_ms=None if times is None else times[0],
                 verify_ms=None if times is None else times[1],
                 signals=report.signals,
-                runs=self._past
-                and self._past.after_cycle(plan, report.drafted, report.accepted, emitted),
+                runs=runs,
             )
             current = self.controller.is_current(plan)
             for row, count in zip(plan.rows[current].tolist(), emitted[current], strict=True):
