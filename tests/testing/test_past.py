@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 
-import numpy as np
 from hypothesis import given
 
 from adaptive_spec.policy import Cycle, Decision, Empty, Outcome, Policy, State
