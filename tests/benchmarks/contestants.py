@@ -9,7 +9,15 @@ import torch
 from torch import nn
 
 from adaptive_spec import ConstantCosts, Controller, make_policy
-from adaptive_spec.decoding import DecodingEngine, Drafter, ModelRunner, Request, StopRules
+from adaptive_spec.controller import UNNAMED
+from adaptive_spec.decoding import (
+    ComposedDrafter,
+    DecodingEngine,
+    Drafter,
+    ModelRunner,
+    Request,
+    StopRules,
+)
 from adaptive_spec.decoding.builtin import draft_dir
 from adaptive_spec.decoding.drafters import early_exit_model
 from adaptive_spec.decoding.drafters.loading import load_drafter
@@ -23,6 +31,9 @@ Decode: TypeAlias = Callable[[list[int]], list[int]]
 
 TAUS = (3, 5)
 LOOKUP_TAU = 5
+
+COSTS = ConstantCosts(drafts=(("lookup", 0.0),))
+"""A draft model at the default price; a lookup costs next to nothing."""
 
 
 class Contestants:
@@ -75,6 +86,11 @@ class Contestants:
         ours = self._engine(self._make_lookup(1), f"fixed:tau={LOOKUP_TAU}")
         theirs = self._generate(prompt_lookup_num_tokens=LOOKUP_TAU)
         self._add(f"lookup tau={LOOKUP_TAU}", ours, f"prompt lookup tau={LOOKUP_TAU}", theirs)
+        # transformers has no composition: this one stands against plain decoding.
+        composed = ComposedDrafter([self._make_lookup(1), self._make_drafter(1)])
+        name = f"ours: lookup+draft {policy}"
+        self.ways[name] = self._engine(composed, policy)
+        self.pairs.append((name, self.pairs[0][1]))
 
     def _add(self, our_name: str, ours: Decode, their_name: str, theirs: Decode) -> None:
         our_name = f"ours: {our_name}"
@@ -83,10 +99,11 @@ class Contestants:
         self.pairs.append((our_name, their_name))
 
     def _engine(self, drafter: Drafter | None, policy: str) -> Decode:
+        names = drafter.names if drafter else UNNAMED
         engine = DecodingEngine(
             ModelRunner(self._ours.model),
             drafter,
-            Controller(make_policy(policy), costs=ConstantCosts()),
+            Controller(make_policy(policy), costs=COSTS, drafters=names),
             StopRules(self._ours.eos_token_ids),
         )
 

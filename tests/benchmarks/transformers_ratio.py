@@ -64,15 +64,15 @@ def report(measured: Sequence[Mapping[str, Any]], pairs: Sequence[tuple[str, str
     """Lines of a table: each of ours against theirs, and everything against plain ``generate``."""
     plain = pairs[0][1]
     lines = [f"{'':34}{'ms/token':>9}  {'over generate':>20}  {'over theirs':>20}  as generate"]
-    for ours, theirs in pairs:
-        for name, versus in ((ours, theirs), (theirs, None)):
-            per_token = [m[name]["seconds"] / max(len(m[name]["tokens"]), 1) for m in measured]
-            same = sum(m[name]["tokens"] == m[plain]["tokens"] for m in measured)
-            lines.append(
-                f"{name:34}{np.mean(per_token) * 1e3:9.1f}  {_shown(ratio(measured, name, plain))}"
-                f"  {_shown(ratio(measured, name, versus)) if versus else '':20}"
-                f"  {same}/{len(measured)}"
-            )
+    rows = dict(row for ours, theirs in pairs for row in ((ours, theirs), (theirs, None)))
+    for name, versus in rows.items():
+        per_token = [m[name]["seconds"] / max(len(m[name]["tokens"]), 1) for m in measured]
+        same = sum(m[name]["tokens"] == m[plain]["tokens"] for m in measured)
+        lines.append(
+            f"{name:34}{np.mean(per_token) * 1e3:9.1f}  {_shown(ratio(measured, name, plain))}"
+            f"  {_shown(ratio(measured, name, versus)) if versus else '':20}"
+            f"  {same}/{len(measured)}"
+        )
     return lines
 
 
