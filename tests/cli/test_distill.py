@@ -57,7 +57,6 @@ def test_other_verifiers_refuse_it(draft: Path, pair: TinyPair) -> None:
         (("--layers", "0,9"), "the verifier has 2"),
         (("--learning-rate", "0"), "above 0"),
         (("--documents", "nowhere.txt"), "cannot be read"),
-        (("--start-from", "nowhere"), "cannot be read"),
     ],
 )
 def test_bad_options_are_refused(
@@ -67,3 +66,9 @@ def test_bad_options_are_refused(
         "distill", "-o", tmp_path / "draft", "--verifier", pair.verifier, *SMALL, *options
     )
     assert words in message
+
+
+def test_a_draft_to_train_on_from_must_be_there(pair: TinyPair, tmp_path: Path) -> None:
+    arguments = ("--verifier", pair.verifier, *SMALL, "--start-from", tmp_path / "nowhere")
+    assert "cannot be read" in refuse("distill", "-o", tmp_path / "draft", *arguments, code=1)
+    assert not (tmp_path / "draft").exists()
