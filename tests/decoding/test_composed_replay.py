@@ -124,7 +124,7 @@ def second_opinion() -> Policy[Any, Any]:
     blocks = fence.findall(guide.read_text(encoding="utf-8"))
     module = types.ModuleType("guide")
     sys.modules["guide"] = module
-    for block in blocks[:2]:
+    for block in (blocks[0], next(b for b in blocks if "class SecondOpinion" in b)):
         exec(block, vars(module))  # noqa: S102 - our own document
     policy: Policy[Any, Any] = module.SecondOpinion()
     return policy
