@@ -87,7 +87,8 @@ class Contestants:
         theirs = self._generate(prompt_lookup_num_tokens=LOOKUP_TAU)
         self._add(f"lookup tau={LOOKUP_TAU}", ours, f"prompt lookup tau={LOOKUP_TAU}", theirs)
         # transformers has no composition: this one stands against plain decoding.
-        composed = ComposedDrafter([self._make_lookup(1), self._make_drafter(1)])
+        parts = [made for made in (self._make_lookup(1), self._make_drafter(1)) if made]
+        composed = ComposedDrafter(parts)
         name = f"ours: lookup+draft {policy}"
         self.ways[name] = self._engine(composed, policy)
         self.pairs.append((name, self.pairs[0][1]))

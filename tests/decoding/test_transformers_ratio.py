@@ -27,12 +27,12 @@ def test_every_way_gives_the_same_text(
     result = json.loads(results.read_text())
     assert list(result["measured"]) == ["a", "b"]
     assert result["measured"]["a"] == first["a"]  # not measured again
-    assert len(result["pairs"]) == 5
+    assert len(result["pairs"]) == 6
     for found in result["measured"].values():
         assert len({tuple(way["tokens"]) for way in found.values()}) == 1
     printed = capsys.readouterr()
     assert "2/2 b" in printed.err
-    assert printed.out.count("2/2") == 10
+    assert printed.out.count("2/2") == 11
     with pytest.raises(SystemExit, match="other settings"):
         main([*options, "--policy", "fixed:tau=2"])
 

@@ -258,7 +258,9 @@ def test_check_policy_shrinks_to_a_small_history() -> None:
 
 
 def test_hidden_randomness_is_named_as_such() -> None:
-    with pytest.raises(PolicyCheckError, match=r"HiddenDice.*(repeat|differently|depends)"):
+    with pytest.raises(
+        PolicyCheckError, match=r"HiddenDice.*(repeat|differently|depends|otherwise)"
+    ):
         check_policy(HiddenDice(), max_examples=50)
 
 
