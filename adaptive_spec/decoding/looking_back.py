@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adaptive_spec._arrays import BoolArray, IntArray
+from adaptive_spec._arrays import IntArray
 from adaptive_spec.controller import Plan
 from adaptive_spec.decoding.drafters.base import Drafter
 from adaptive_spec.policy import NO_DRAFTER
@@ -50,12 +50,13 @@ class LookingBack:
         """
         prompt_tokens = plan.cycle.prompt_tokens
         end = np.array([len(text) for text in texts]) - prompt_tokens
+        reach = self._reach(texts, prompt_tokens)
         number = np.arange(len(self._drafters))
         drafter = np.where(drafted > 0, plan.drafter, NO_DRAFTER)
         known = self._known.after_cycle(
             plan.rows,
             end - emitted,
-            self._reach(texts, prompt_tokens),
+            reach,
             drafts=number == drafter[:, None],
             catches_up=plan.catch_up,
             accepted=accepted,
@@ -68,14 +69,15 @@ class LookingBack:
         for i, (row, text) in enumerate(zip(plan.rows.tolist(), texts, strict=True)):
             first = max(int(end[i]) - window, 0)
             for j, one in enumerate(self._drafters):
-                if known[i, j] > first and one.has_room(text[: prompt_tokens[i]]):
+                if known[i, j] > first and reach[i, j] > 0:
                     told = one.run_lengths(row, text, int(prompt_tokens[i]), first)
                     left = int(known[i, j]) - np.arange(first, int(known[i, j]))
                     count = min(left.size, told[0].size)
                     begin = window - int(end[i]) + first
                     length[i, j, begin : begin + count] = np.minimum(told[0][:count], left[:count])
                     proposes[i, j, begin : begin + count] = told[1][:count]
-        return Runs(end, known, length, proposes & self._within(end, texts, prompt_tokens, window))
+        at = end[:, None] + np.arange(-window, 0)
+        return Runs(end, known, length, proposes & (at[:, None, :] < reach[:, :, None]))
 
     def _reach(self, texts: Sequence[Sequence[int]], prompt_tokens: IntArray) -> IntArray:
         """Output positions within each drafter's context, ``[B, D]``."""
@@ -85,15 +87,3 @@ class LookingBack:
                 for text, size in zip(texts, prompt_tokens.tolist(), strict=True)
             ]
         )
-
-    def _within(
-        self,
-        end: IntArray,
-        texts: Sequence[Sequence[int]],
-        prompt_tokens: IntArray,
-        window: int,
-    ) -> BoolArray:
-        at = end[:, None] + np.arange(-window, 0)
-        reach = self._reach(texts, prompt_tokens)
-        within: BoolArray = at[:, None, :] < reach[:, :, None]
-        return within
