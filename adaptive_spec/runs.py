@@ -96,10 +96,10 @@ class KnownPositions:
         position: IntArray,
         reach: IntArray,
         *,
-        drafts: BoolArray,
+        drafter: IntArray,
         catches_up: BoolArray,
+        drafted: IntArray,
         accepted: IntArray,
-        rejected: BoolArray,
         emitted: IntArray,
     ) -> IntArray:
         """Positions known after a cycle, ``[B, D]``.
@@ -108,12 +108,15 @@ class KnownPositions:
           rows: ``[B]``.
           position: ``[B]`` where the cycle began.
           reach: as above.
-          drafts: ``[B, D]`` who drafted.
+          drafter: ``[B]`` who drafted, where anything was.
           catches_up: ``[B, D]`` who read without drafting; that tells of the next token, too.
-          accepted: ``[B]`` drafted tokens that were emitted.
-          rejected: ``[B]`` whether one was seen to be refused.
+          drafted: ``[B]`` tokens drafted.
+          accepted: ``[B]`` of these, emitted.
           emitted: ``[B]``.
         """
+        number = np.arange(self._token_by_token.size)
+        drafts = (number == drafter[:, None]) & (drafted > 0)[:, None]
+        rejected = (accepted < drafted) & (accepted < emitted)
         judged = drafts * (accepted + rejected)[:, None] + catches_up
         read = np.minimum(np.minimum(position[:, None], reach) + judged, reach)
         before = self._known[rows]

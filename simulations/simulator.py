@@ -235,15 +235,14 @@ def _run(
         emitted = np.minimum(accepted + 1, left)
         runs: Runs | None = None
         if back is not None:
-            drafts = (np.arange(len(flat.drafters)) == source[:, None]) & (drafted > 0)[:, None]
             known = back.after_cycle(
                 rows,
                 position,
                 reach,
-                drafts=drafts,
+                drafter=source,
                 catches_up=plan.catch_up,
+                drafted=drafted,
                 accepted=np.minimum(accepted, emitted),
-                rejected=(accepted < drafted) & (accepted < emitted),
                 emitted=emitted,
             )
             runs = runs_of(flat, sequence, position + emitted, known, controller.max_draft_tokens)

@@ -7,7 +7,6 @@ import numpy as np
 from adaptive_spec._arrays import IntArray
 from adaptive_spec.controller import Plan
 from adaptive_spec.decoding.drafters.base import Drafter
-from adaptive_spec.policy import NO_DRAFTER
 from adaptive_spec.runs import KnownPositions, Runs, window_of
 
 
@@ -51,16 +50,14 @@ class LookingBack:
         prompt_tokens = plan.cycle.prompt_tokens
         end = np.array([len(text) for text in texts]) - prompt_tokens
         reach = self._reach(texts, prompt_tokens)
-        number = np.arange(len(self._drafters))
-        drafter = np.where(drafted > 0, plan.drafter, NO_DRAFTER)
         known = self._known.after_cycle(
             plan.rows,
             end - emitted,
             reach,
-            drafts=number == drafter[:, None],
+            drafter=plan.drafter,
             catches_up=plan.catch_up,
+            drafted=drafted,
             accepted=accepted,
-            rejected=(accepted < drafted) & (accepted < emitted),
             emitted=emitted,
         )
         window = window_of(plan.cycle.max_draft_tokens)

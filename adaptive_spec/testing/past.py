@@ -52,15 +52,14 @@ class Past:
                 if accepted[i] < min(drafted[i], emitted[i]):
                     own[accepted[i]] = False
             self._bits[sequence] = np.concatenate([before, bits], axis=1)
-        number = np.arange(self._token_by_token.size)
         known = self._known.after_cycle(
             sequences,
             position,
             self._reach(sequences.size),
-            drafts=(number == plan.drafter[:, None]) & (drafted > 0)[:, None],
+            drafter=plan.drafter,
             catches_up=plan.catch_up,
+            drafted=drafted,
             accepted=np.minimum(accepted, emitted),
-            rejected=(accepted < drafted) & (accepted < emitted),
             emitted=emitted,
         )
         window = window_of(plan.cycle.max_draft_tokens)
