@@ -112,7 +112,7 @@ class Marginal(Policy[Rows, Fleet]):
         best = np.full(cycle.max_tau.size, -np.inf)
         tau, drafter = np.zeros_like(cycle.max_tau), cycle.drafter
         probe = catch_up = np.zeros(best.shape, np.bool_)
-        rate = _rate(rows, fleet, cycle)
+        rate = tokens_per_ms(state, cycle)
         for i in range(len(cycle.drafters)):
             priced = cycle.priced_ms(None if len(cycle.drafters) == 1 else np.full_like(tau, i))
             chances = Outlook.of(rows.past, fleet.learned, i, priced.shape[1])
@@ -156,8 +156,9 @@ class Marginal(Policy[Rows, Fleet]):
         )
 
 
-def _rate(rows: Rows, fleet: Fleet, cycle: Cycle) -> FloatArray:
+def tokens_per_ms(state: State[Rows, Fleet], cycle: Cycle) -> FloatArray:
     """Tokens per priced millisecond, ``[B]``: the sequence's own, leaning on everybody's."""
+    rows, fleet = state
     plain = cycle.costs.plain_ms + cycle.pass_price_ms
     common = (fleet.tokens + _FIRST_RATE) / (fleet.time_ms + plain)
     lean = _LEANING_PASSES * plain
