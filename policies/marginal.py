@@ -18,7 +18,11 @@ with ``value(s) = max over k of 1 + S_1 + ... + S_k - rate * priced_ms(k)`` afte
 tokens (one step of value iteration, Howard 1960). Without it, drafts in a long run are too long: the
 tokens that they gain there would have come cheaply anyway.
 
-Signals: history and costs. SmartSpec's goodput (2406.14066), TETRIS and SpecDec++ (2405.19715) are
+Where the drafter says how sure it is of each token (``_confidence``), ``S_i`` is known better as the
+draft goes on: it stops where ``S_i * h_{i+1} <= rate * (priced_ms(i + 1) - priced_ms(i))``, with
+``h_{i+1}`` by history, and tau is no more than the cap.
+
+Signals: history, costs and, where there is one, the top-1 probability. SmartSpec's goodput (2406.14066), TETRIS and SpecDec++ (2405.19715) are
 special cases. Weakness: what it learns is shared by all sequences, so that the sequences of a trace
 are replayed one by one.
 """
@@ -31,8 +35,18 @@ import numpy as np
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec.errors import PolicySpecError
 from adaptive_spec.policies._arms import priced_cycle_ms
+from adaptive_spec.policies._confidence import Confidence
 from adaptive_spec.policies._history import Learned, Outlook, Past, Tokens, after
-from adaptive_spec.policy import MAX_DRAFTERS, Cycle, Decision, Outcome, Policy, State
+from adaptive_spec.policy import (
+    MAX_DRAFTERS,
+    Cycle,
+    Decision,
+    DraftSignals,
+    Outcome,
+    Policy,
+    State,
+)
+from adaptive_spec.state import take_cycle, take_rows
 
 _STREAKS = 9
 """Streaks told apart in what lies ahead."""
@@ -60,16 +74,23 @@ class Rows(NamedTuple):
     time_ms: FloatArray
 
 
+class Memo(NamedTuple):
+    """What history alone would have had, ``[B]`` tokens, where the drafter's word may stop short."""
+
+    tau: IntArray
+
+
 class Fleet(NamedTuple):
     """What all sequences share.
 
     Attributes:
-      learned: how likely tokens are accepted.
+      learned: how likely tokens are accepted; ``confidence``: what drafters' own word is worth.
       tokens, time_ms: ``[1]`` emitted, and priced time spent, discounted.
       blind: ``[1]`` bool, whether the last outcome told nothing of the text.
     """
 
     learned: Learned
+    confidence: Confidence
     tokens: FloatArray
     time_ms: FloatArray
     blind: BoolArray
@@ -85,11 +106,14 @@ class Marginal(Policy[Rows, Fleet]):
         in (0, 1).
       evidence: "text" learns from every position of the text where that is known, "drafts" from what
         was drafted and no more.
+      inside: whether to look inside the draft, at what the drafter says of its tokens; each of them
+        then costs a read from the device.
     """
 
     memory: float = 10_000.0
     upkeep: float = 0.01
     evidence: Literal["text", "drafts"] = "text"
+    inside: bool = True
 
     learns = "across sequences"
     looks_back = True
@@ -104,13 +128,14 @@ class Marginal(Policy[Rows, Fleet]):
         nothing = np.zeros((2, num_sequences))
         return State(
             Rows(Past.fresh(num_sequences), np.zeros((num_sequences, MAX_DRAFTERS), np.int64), *nothing),
-            Fleet(Learned.fresh(), np.zeros(1), np.zeros(1), np.zeros(1, np.bool_)),
+            Fleet(Learned.fresh(), Confidence.fresh(), np.zeros(1), np.zeros(1), np.zeros(1, np.bool_)),
         )
 
     def decide(self, state: State[Rows, Fleet], cycle: Cycle) -> Decision:
         rows, fleet = state
         best = np.full(cycle.max_tau.size, -np.inf)
-        tau, drafter = np.zeros_like(cycle.max_tau), cycle.drafter
+        tau = upto = np.zeros_like(cycle.max_tau)
+        drafter = cycle.drafter
         probe = catch_up = np.zeros(best.shape, np.bool_)
         rate = tokens_per_ms(state, cycle)
         for i in range(len(cycle.drafters)):
@@ -124,14 +149,40 @@ class Marginal(Policy[Rows, Fleet]):
             better = worth > best
             best = np.where(better, worth, best)
             tau = np.where(better, own, tau)
+            stops_inside = self.inside and fleet.confidence.speaks[i]
+            upto = np.where(better, np.where(own > 0, longest, 0) if stops_inside else own, upto)
             drafter = np.where(better & cycle.available[:, i], i, drafter)
             pause = _pause(priced, self.upkeep)
             catch_up = catch_up | (cycle.behind_tokens[:, i] >= pause)
             idle = cycle.emitted_tokens - rows.drafted[:, i]
             probe = probe | ((idle >= pause) & (drafter == i))
         if self.evidence == "drafts" or fleet.blind[0]:
-            return Decision(cycle.clip(np.maximum(tau, probe)), drafter=drafter)
-        return Decision(cycle.clip(tau), drafter=drafter, catch_up=catch_up)
+            upto, catch_up = np.maximum(upto, probe), None
+        return Decision(cycle.clip(upto), Memo(tau), drafter, catch_up)
+
+    @property
+    def looks_inside_draft(self) -> bool:
+        return self.inside
+
+    def keep_drafting(
+        self, state: State[Rows, Fleet], cycle: Cycle, depth: int, signals: DraftSignals
+    ) -> BoolArray:
+        on = np.ones(cycle.max_tau.size, np.bool_)
+        alone = len(cycle.drafters) == 1
+        drafter = None if alone else self.decide(state, cycle).drafter
+        for i in range(len(cycle.drafters)):
+            own = slice(None) if drafter is None else np.flatnonzero(drafter == i)
+            shown = take_rows(signals, own)
+            if np.isnan(shown.top1_probability).all():
+                continue
+            of_rows, at = take_rows(state.rows, own), take_cycle(cycle, own)
+            chances = Outlook.of(of_rows.past, state.shared.learned, i, depth + 1).accepted()
+            sure = state.shared.confidence.accepted(i, shown, chances[:, :-1])
+            priced = at.priced_ms(None if alone else np.full(chances.shape[0], i))
+            step = priced[:, depth + 1] - priced[:, depth]
+            rate = tokens_per_ms(State(of_rows, state.shared), at)
+            on[own] = sure.prod(axis=1) * chances[:, -1] > rate * step
+        return on
 
     def update(self, state: State[Rows, Fleet], outcome: Outcome) -> State[Rows, Fleet]:
         rows, fleet = state
@@ -140,6 +191,12 @@ class Marginal(Policy[Rows, Fleet]):
             tokens = Tokens.of_draft(outcome, drafters)
         else:
             tokens = Tokens.of_runs(outcome.runs, rows.past.known[:, :drafters])
+        confidence = fleet.confidence
+        if self.inside and outcome.signals is not None:
+            depths = outcome.signals.top1_probability.shape[1]
+            for i in range(drafters if depths else 0):
+                chances = Outlook.of(rows.past, fleet.learned, i, depths).accepted()
+                confidence = confidence.after(outcome, i, chances, self.memory)
         past, learned = after(rows.past, fleet.learned, tokens, self.memory)
         emitted, spent = outcome.num_emitted_tokens, priced_cycle_ms(outcome)
         drafts = np.arange(MAX_DRAFTERS) == outcome.drafter[:, None]
@@ -149,6 +206,7 @@ class Marginal(Policy[Rows, Fleet]):
             Rows(past, drafted, _PACE * rows.tokens + emitted, _PACE * rows.time_ms + spent),
             Fleet(
                 learned,
+                confidence,
                 fade * fleet.tokens + emitted.sum(),
                 fade * fleet.time_ms + spent.sum(),
                 np.array([outcome.runs is None]),

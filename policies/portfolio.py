@@ -25,12 +25,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from adaptive_spec._arrays import FloatArray, IntArray
+from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec.errors import PolicySpecError
 from adaptive_spec.policies._arms import priced_cycle_ms
 from adaptive_spec.policies._shadows import Text, replay_one, replay_static
 from adaptive_spec.policies.marginal import Marginal, tokens_per_ms
-from adaptive_spec.policy import Cycle, Decision, Outcome, Policy, State
+from adaptive_spec.policy import Cycle, Decision, DraftSignals, Outcome, Policy, State
 from adaptive_spec.registry import make_policy, policy_spec
 
 _STATIC = 11
@@ -69,12 +69,6 @@ class Shared(NamedTuple):
     spread: FloatArray
     gained: FloatArray
     turn: IntArray
-
-
-class Memo(NamedTuple):
-    """What the first expert decided, ``[B]``, whoever was followed."""
-
-    tau: IntArray
 
 
 class Explanation(NamedTuple):
@@ -171,7 +165,19 @@ class Portfolio(Policy[Rows, Shared]):
                 tau = cycle.clip(np.full_like(tau, leader))
             else:
                 tau = self._others[leader - _STATIC].decide(_of(state, leader - _STATIC), cycle).tau
-        return Decision(tau, Memo(first.tau), drafter, first.catch_up)
+        return Decision(tau, first.memo, drafter, first.catch_up)
+
+    @property
+    def looks_inside_draft(self) -> bool:
+        return self._first.looks_inside_draft
+
+    def keep_drafting(
+        self, state: State[Rows, Shared], cycle: Cycle, depth: int, signals: DraftSignals
+    ) -> BoolArray:
+        if self._leader(state.shared) is not None:
+            return np.ones(cycle.max_tau.size, np.bool_)
+        first = State(state.rows.first, state.shared.first)
+        return self._first.keep_drafting(first, cycle, depth, signals)
 
     def update(self, state: State[Rows, Shared], outcome: Outcome) -> State[Rows, Shared]:
         rows, shared = state
@@ -194,7 +200,8 @@ class Portfolio(Policy[Rows, Shared]):
                 self._others[i], _of(state, i), text, begun[:, expert], cycle, rate
             )
             state = _with(state, i, other)
-        of_first = _gain_of_first(outcome, text, rate)
+        followed = self._leader(shared) is None
+        of_first = _gain_of_first(outcome, text, rate, followed)
         emitted = float(outcome.num_emitted_tokens.sum())
         faded = np.exp(-emitted / self.memory)
         gained = faded * shared.gained + [of_first.sum(), emitted]
@@ -241,20 +248,24 @@ class Portfolio(Policy[Rows, Shared]):
         return turn
 
 
-def _gain_of_first(outcome: Outcome, text: Text, rate: FloatArray) -> FloatArray:
-    """What the first expert gained over the text of this cycle, followed or not, ``[B]``."""
-    tau = outcome.decision.memo.tau
+def _gain_of_first(
+    outcome: Outcome, text: Text, rate: FloatArray, followed: bool
+) -> FloatArray:
+    """What the first expert gained over the text of this cycle, ``[B]``.
+
+    Where another was followed it is taken at its word by history, and by the token: it would have
+    come further, or less far.
+    """
     emitted = outcome.num_emitted_tokens
-    gained: FloatArray = emitted - rate * priced_cycle_ms(outcome)
-    elsewhere = tau != outcome.tau
-    if elsewhere.any():
-        fared = text.at(outcome.cycle.emitted_tokens, tau)
-        priced = outcome.cycle.priced_ms()
-        spent = priced[np.arange(tau.size) if priced.shape[0] > 1 else 0, fared.drafted]
-        # Where it would have come further, or less far, its gain is taken by the token.
-        share = emitted / (fared.accepted + 1)
-        gained = np.where(elsewhere, (fared.accepted + 1 - rate * spent) * share, gained)
-    return gained
+    if followed:
+        gained: FloatArray = emitted - rate * priced_cycle_ms(outcome)
+        return gained
+    tau = outcome.decision.memo.tau
+    fared = text.at(outcome.cycle.emitted_tokens, tau)
+    priced = outcome.cycle.priced_ms()
+    spent = priced[np.arange(tau.size) if priced.shape[0] > 1 else 0, fared.drafted]
+    elsewhere: FloatArray = (1.0 - rate * spent / (fared.accepted + 1)) * emitted
+    return elsewhere
 
 
 def _of(state: State[Rows, Shared], expert: int) -> State[Any, Any]:
