@@ -92,7 +92,7 @@ def test_a_drafter_of_a_composition_alone() -> None:
         assert first.components == second.components == ()
     assert same_trace(lookup, traces.only("lookup:max_ngram=3,min_ngram=1"))
     assert same_trace(lookup, lookup.only("lookup"))  # the only one it has
-    with pytest.raises(TraceError, match="no drafter 'other'; it was .* lookup, models/small"):
+    with pytest.raises(TraceError, match=r"no drafter 'other'; it was .* lookup, models/small"):
         traces.only("other")
 
 

@@ -13,9 +13,20 @@ for tau is cut to the tokens left but one: a hard answer at tau = 3 takes 9 cycl
 import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
+
 from adaptive_spec import ConstantCosts
 from adaptive_spec.simulations.evidence import Settings
-from adaptive_spec.traces import Hazards, SequenceTrace, TraceInfo, TraceSet, synthetic_trace
+from adaptive_spec.traces import (
+    DrafterTrace,
+    Hazards,
+    SequenceTrace,
+    SignalTrace,
+    TraceInfo,
+    TraceSet,
+    synthetic_trace,
+)
+from tests.traces.test_compositions import composed
 
 COSTS = ConstantCosts(0.125)
 POINT = {"c = .125": COSTS}
@@ -37,6 +48,23 @@ def easy_and_hard(prompts: int = 4) -> TraceSet:
     return trace_of(
         [sequence(f"{name}/{i}", name, h) for name, h in hazards.items() for i in range(prompts)]
     )
+
+
+def lookup_and_model(prompts: int = 16) -> TraceSet:
+    """A composition with signals that a drafter might give: 4 tokens deep, of the model's three."""
+
+    def real(signal: SignalTrace) -> SignalTrace:
+        return SignalTrace(*(np.minimum(np.abs(part), 1.0) for part in signal))
+
+    def with_real(said: DrafterTrace) -> DrafterTrace:
+        signals = {name: real(signal) for name, signal in said.signals.items()}
+        return dataclasses.replace(said, signals=signals)
+
+    traces = composed(prompts)
+    sequences = (
+        dataclasses.replace(s, components=tuple(map(with_real, s.components))) for s in traces
+    )
+    return TraceSet(traces.info, tuple(sequences))
 
 
 def varied(prompts: int = 8, drafter: str = "drafter", seed: int = 0) -> TraceSet:

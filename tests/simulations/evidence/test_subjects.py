@@ -31,7 +31,7 @@ def test_only_some_drafters() -> None:
 def test_a_drafter_of_two_traces_counts_once() -> None:
     whole = composed()
     assert len(subjects_of([whole, whole.only("lookup")])) == 3
-    with pytest.raises(ConfigError, match="two traces have the drafter 'drafter'.*different"):
+    with pytest.raises(ConfigError, match=r"two traces have the drafter 'drafter'.*different"):
         subjects_of([varied(8), varied(10)])
 
 
