@@ -34,7 +34,7 @@ def evidence(
             help="Traces of one verifier with different drafters. One of a composed drafter counts "
             "for each of its drafters alone, too.",
             show_default=False,
-            metavar="TRACE...",
+            metavar="TRACE",
         ),
     ],
     output: Annotated[

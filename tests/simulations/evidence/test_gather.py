@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from adaptive_spec import ConfigError, ConstantCosts
+from adaptive_spec import ConfigError, ConstantCosts, make_policy
 from adaptive_spec.errors import AdaptiveSpecError, CostsError
 from adaptive_spec.simulations.evidence import (
     STYLISED,
@@ -79,11 +79,10 @@ def test_earlier_verdicts_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 def watch(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The policies that are run from now on."""
     seen: list[str] = []
-    make = judging.make_policy
 
     def noted(spec: str) -> Any:
         seen.append(spec)
-        return make(spec)
+        return make_policy(spec)
 
     monkeypatch.setattr(judging, "make_policy", noted)
     return seen
@@ -141,12 +140,13 @@ def test_several_processes_find_the_same() -> None:
 
 
 def test_wrong_settings() -> None:
-    for words, options in {
+    wrong: dict[str, dict[str, Any]] = {
         "at least one cost point": {"costs": {}},
         "jobs = 0": {"jobs": 0},
         r"again = \['ewma'\]": {"again": ["ewma"]},
         "no trace has a drafter 'x'": {"drafters": ["x"]},
-    }.items():
+    }
+    for words, options in wrong.items():
         with pytest.raises(ConfigError, match=words):
             run(**options)
     for name in ("max_draft_tokens", "shuffles", "resamples"):
