@@ -4,7 +4,10 @@ import multiprocessing
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from typing import Protocol, TypeVar
+
+from adaptive_spec.errors import AdaptiveSpecError
 
 DoneT_co = TypeVar("DoneT_co", covariant=True)
 
@@ -17,7 +20,11 @@ class Task(Protocol[DoneT_co]):
 
 
 def each(tasks: Sequence[Task[DoneT_co]], jobs: int) -> Iterator[tuple[int, DoneT_co]]:
-    """Does tasks in up to ``jobs`` processes; yields their numbers, and results, as they end."""
+    """Does tasks in up to ``jobs`` processes; yields their numbers, and results, as they end.
+
+    Raises:
+      AdaptiveSpecError: the system ended a process.
+    """
     if jobs == 1 or len(tasks) < 2:
         yield from ((i, task.run()) for i, task in enumerate(tasks))
         return
@@ -28,6 +35,10 @@ def each(tasks: Sequence[Task[DoneT_co]], jobs: int) -> Iterator[tuple[int, Done
         try:
             for future in as_completed(running):
                 yield running[future], future.result()
+        except BrokenProcessPool:
+            raise AdaptiveSpecError(
+                "a process was ended from outside, perhaps for want of memory; take fewer jobs"
+            ) from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -35,4 +46,5 @@ def each(tasks: Sequence[Task[DoneT_co]], jobs: int) -> Iterator[tuple[int, Done
 
 def _end_quietly() -> None:
     """Ctrl-C ends a process without a traceback."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
