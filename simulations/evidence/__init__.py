@@ -4,7 +4,7 @@
 on; ``markdown`` writes the page. On the command line: ``adaptive-spec evidence``.
 """
 
-from adaptive_spec.simulations.evidence.gather import DEFAULTS, STYLISED, Progress, gather
+from adaptive_spec.simulations.evidence.gathering import DEFAULTS, STYLISED, Progress, gather
 from adaptive_spec.simulations.evidence.page import markdown
 from adaptive_spec.simulations.evidence.results import Cell, Evidence, Settings, Verdict
 

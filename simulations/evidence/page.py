@@ -190,18 +190,17 @@ def _figures(name: str, verdict: Verdict) -> list[str]:
     share = verdict.span_share
     return [
         name,
-        *(_with_interval(ratio, "{:.3f}", "{:.2f}") for ratio in ratios),
-        "" if share is None else _with_interval(share, "{:+.0%}", "{:+.0%}"),
+        *(_with_interval(ratio, ".3f", ".2f") for ratio in ratios),
+        "" if share is None else _with_interval(share, "+z.0%", "+z.0%"),
         f"{verdict.tokens_per_cycle:.2f}",
     ]
 
 
 def _with_interval(interval: Interval, value: str, end: str) -> str:
-    """A figure and its interval, if that is wider than rounding; formats of the two."""
-    shown = value.format(round(interval.value, 6) + 0.0)  # no negative zero
+    """A figure and its interval, if that is wider than rounding, in the formats of the two."""
     if interval.high - interval.low < _ROUNDING:
-        return shown
-    return f"{shown} [{end.format(interval.low)}, {end.format(interval.high)}]"
+        return f"{interval.value:{value}}"
+    return f"{interval.value:{value}} [{interval.low:{end}}, {interval.high:{end}}]"
 
 
 def _table(names: Sequence[str], rows: Iterable[Sequence[str]], align: str) -> Iterator[str]:

@@ -6,10 +6,12 @@ import pytest
 
 from adaptive_spec import ConstantCosts, policy_names
 from adaptive_spec.cost_files import save_costs
-from adaptive_spec.simulations.evidence import STYLISED
+from adaptive_spec.simulations.evidence import STYLISED, gathering
+from adaptive_spec.simulations.evidence.judge import judge
 from adaptive_spec.traces import read_trace, write_trace
 from tests.cli.running import refuse, succeed
 from tests.simulations.evidence.examples import easy_and_hard, lookup_and_model
+from tests.test_costs import measured
 
 FEW = ("--shuffles", 2, "--resamples", 20, "--max-draft-tokens", 3, "--jobs", 1)
 HALF = ("--costs", "draft=0.125", "--no-stylised")
@@ -75,14 +77,12 @@ def test_an_earlier_run_is_continued(
     figures = tmp_path / "evidence.json"
     command = ("evidence", easy, *FEW, *HALF, "--json", figures, "-o", tmp_path / "page.md")
     succeed(*command, "-p", "ewma")
-    from adaptive_spec.simulations.evidence import gather
 
     def only_new(*task: Any) -> Any:
         assert task[1] == "fixed:tau=1"
-        return judged(*task)
+        return judge(*task)
 
-    judged = gather.__globals__["judge"]
-    monkeypatch.setitem(gather.__globals__, "judge", only_new)
+    monkeypatch.setattr(gathering, "judge", only_new)
     succeed(*command, "-p", "ewma", "-p", "fixed:tau=1")
     policies = json.loads(figures.read_text(encoding="utf-8"))["cells"][0]["policies"]
     assert list(policies) == ["ewma", "fixed:tau=1"]
@@ -104,8 +104,6 @@ def test_results_of_another_run_are_refused(easy: Path, tmp_path: Path) -> None:
 
 
 def test_costs_and_drafters(mixed: Path, tmp_path: Path) -> None:
-    from tests.test_costs import measured
-
     save_costs(measured(), tmp_path / "costs.json")
     data = succeed(
         *("evidence", mixed, *FEW, "-p", "ewma", "--drafter", "lookup", "--json", "-"),

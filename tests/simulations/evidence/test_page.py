@@ -2,7 +2,8 @@ import re
 
 import pytest
 
-from adaptive_spec.simulations.evidence import Evidence, gather, markdown
+from adaptive_spec.simulations.bootstrap import Interval
+from adaptive_spec.simulations.evidence import Evidence, Verdict, gather, markdown, page
 from tests.simulations.evidence.examples import (
     POINT,
     SETTINGS,
@@ -12,9 +13,9 @@ from tests.simulations.evidence.examples import (
 )
 
 
-def rows(page: str, heading: str) -> list[list[str]]:
+def rows(text: str, heading: str) -> list[list[str]]:
     """Cells of the first table below a heading, its names first."""
-    [_, below] = page.split(f"\n{heading}\n")
+    [_, below] = text.split(f"\n{heading}\n")
     table = re.search(r"(^\|.*\n)+", below, flags=re.MULTILINE)
     assert table is not None
     lines = table[0].splitlines()
@@ -28,14 +29,14 @@ def evidence() -> Evidence:
 
 
 def test_it_begins_with_the_command_and_the_facts(evidence: Evidence) -> None:
-    page = markdown(evidence, "adaptive-spec evidence t.parquet")
-    assert page.startswith("# Evidence\n")
-    assert page.index("```sh\nadaptive-spec evidence t.parquet\n```") < page.index("## What was")
-    assert rows(page, "## What was judged")[2] == [
+    text = markdown(evidence, "adaptive-spec evidence t.parquet")
+    assert text.startswith("# Evidence\n")
+    assert text.index("```sh\nadaptive-spec evidence t.parquet\n```") < text.index("## What was")
+    assert rows(text, "## What was judged")[2] == [
         "`drafter`", "`drafter`", "`verifier`", "8", "96", "recorded, unknown, unknown",
     ]  # fmt: skip
-    assert "Prompts of `drafter`: easy 4, hard 4." in page
-    assert "of taus up to 3" in page
+    assert "Prompts of `drafter`: easy 4, hard 4." in text
+    assert "of taus up to 3" in text
 
 
 def test_the_mixture_has_a_row_for_every_policy_the_fastest_first(evidence: Evidence) -> None:
@@ -80,17 +81,17 @@ def test_several_drafters_are_summed_up_first() -> None:
     found = gather(
         [lookup_and_model()], policies=["ewma", "svip", "bandit"], costs=POINT, settings=SETTINGS
     )
-    page = markdown(found, "")
-    _, _, *summary = rows(page, "## All drafters")
+    text = markdown(found, "")
+    _, _, *summary = rows(text, "## All drafters")
     assert {row[0] for row in summary} == {"`ewma`", "`svip`", "`bandit`"}
     assert all("`" in row[5] for row in summary)  # the worst cell names its drafter
-    assert page.index("## All drafters") < page.index("## `lookup+models/small`")
-    lookup = page.split("\n## `lookup`\n")[1].partition("\n## ")[0]
+    assert text.index("## All drafters") < text.index("## `lookup+models/small`")
+    lookup = text.split("\n## `lookup`\n")[1].partition("\n## ")[0]
     assert "Left out:\n\n- `svip`: needs the drafter's entropy" in lookup
     assert "Run in several orders: `bandit`." in lookup
-    model = page.split("\n## `models/small`\n")[1]
+    model = text.split("\n## `models/small`\n")[1]
     assert "Left out" not in model
-    assert "Prompts of `lookup+models/small`, `lookup` and `models/small`: " in page
+    assert "Prompts of `lookup+models/small`, `lookup` and `models/small`: " in text
 
 
 def test_texts_do_not_break_tables() -> None:
@@ -101,3 +102,19 @@ def test_texts_do_not_break_tables() -> None:
 def test_without_policies_there_are_the_marks() -> None:
     found = gather([easy_and_hard()], policies=[], costs=POINT, settings=SETTINGS)
     assert len(rows(markdown(found, ""), "### `drafter` at c = .125")) == 6
+
+
+def test_figures_with_and_without_an_interval() -> None:
+    one = Interval(1.0, 0.5, 2.0)
+    same = Interval(1.0, 1.0, 1.0 + 1e-12)
+    share = Interval(-0.002, -0.102, 0.5)
+    shown = page._figures("x", Verdict(one, same, one, share, 2.0, 1))
+    assert shown == [
+        "x",
+        "1.000 [0.50, 2.00]",
+        "1.000",
+        "1.000 [0.50, 2.00]",
+        "+0% [-10%, +50%]",
+        "2.00",
+    ]
+    assert page._figures("x", Verdict(one, same, one, None, 2.0, 1))[4] == ""
