@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
+from adaptive_spec.policies._kernels import absorb, choose, compiled
 from adaptive_spec.policies._logistic import Weights, log_odds
 from adaptive_spec.policy import MAX_DRAFTERS, UNKNOWN_AGREEMENT, Outcome
 from adaptive_spec.runs import Runs
@@ -101,7 +102,7 @@ class Tokens(NamedTuple):
     """Newly known tokens of each sequence and drafter; ``n`` columns, of which ``count`` count.
 
     Attributes:
-      count: ``[B, D]``.
+      count: ``[B, D]``; ``known``: ``[B, D]`` output positions that are then taken account of.
       agreed: ``[B, D, n]`` whether the drafter would have had the token right.
       judged: ``[B, D, n]`` whether that is known, and it would have proposed anything.
       tested: ``[B, D, n, DEPTHS]`` whether it is known how the token fares as the first, second ...
@@ -110,6 +111,7 @@ class Tokens(NamedTuple):
     """
 
     count: IntArray
+    known: IntArray
     agreed: BoolArray
     judged: BoolArray
     tested: BoolArray
@@ -132,26 +134,44 @@ class Tokens(NamedTuple):
         began = begin[:, :, None, None] + ahead[:, None] - np.arange(DEPTHS) >= 0
         tested = there & proposes & began & (length >= np.arange(DEPTHS))
         passed = tested & (length > np.arange(DEPTHS))
-        return cls(count, passed[..., 0], tested[..., 0], tested, passed)
+        return cls(
+            count, np.maximum(known, runs.known), passed[..., 0], tested[..., 0], tested, passed
+        )
 
     @classmethod
-    def of_draft(cls, outcome: Outcome, drafters: int) -> "Tokens":
+    def of_draft(cls, outcome: Outcome, known: IntArray) -> "Tokens":
         """What the draft alone shows: its accepted tokens and the first that was refused."""
         bits = outcome.agreement()[:, None, :]
-        mine = (np.arange(drafters) == outcome.drafter[:, None])[:, :, None]
+        mine = (np.arange(known.shape[1]) == outcome.drafter[:, None])[:, :, None]
         judged = mine & (bits != UNKNOWN_AGREEMENT)
         agreed = judged & (bits == 1)
         own_depth = np.minimum(np.arange(bits.shape[2]), DEPTHS - 1)[:, None] == np.arange(DEPTHS)
         count = outcome.num_emitted_tokens[:, None] + np.zeros_like(mine[..., 0], np.int64)
         tested = judged[..., None] & own_depth
-        return cls(count, agreed, judged, tested, agreed[..., None] & own_depth)
+        return cls(count, known + count, agreed, judged, tested, agreed[..., None] & own_depth)
+
+
+def after_runs(past: Past, learned: Learned, runs: Runs, memory: float) -> tuple[Past, Learned]:
+    """What is known after what the text has shown since, of the first ``D <= M`` drafters."""
+    drafters = runs.known.shape[1]
+    if not compiled():
+        return after(past, learned, Tokens.of_runs(runs, past.known[:, :drafters]), memory)
+    past = Past(*(part.copy() for part in past))
+    curvature, slope, weight, seen = absorb(
+        *(runs.end, runs.known, runs.length, runs.proposes),
+        *(past.known, past.streak, past.agreed, past.judged),
+        *(learned.fleet, learned.weights.mean, _OF_STREAK, _of_depth(DEPTHS), _DECAY),
+        *(_LEANING_TOKENS, _LEAST_LEVEL),
+    )
+    weights = learned.weights
+    for i in np.flatnonzero(weight).tolist():
+        weights = weights.step(i, curvature[i], slope[i], weight[i], prior=PRIOR, memory=memory)
+    return past, Learned(weights, _fleet_after(learned.fleet, seen))
 
 
 def after(past: Past, learned: Learned, tokens: Tokens, memory: float) -> tuple[Past, Learned]:
     """What is known after more tokens, of the first ``D <= M`` drafters."""
-    drafters, length = tokens.agreed.shape[1:]
-    if length == 0:
-        return past, learned
+    drafters = tokens.agreed.shape[1]
     own = Past(*(part[:, :drafters] for part in past))
     streaks = _streaks(own.streak, tokens.agreed)
     right = _discounted(own.agreed, tokens.agreed)
@@ -160,14 +180,20 @@ def after(past: Past, learned: Learned, tokens: Tokens, memory: float) -> tuple[
     weights = _taught(learned.weights, streaks[..., :-1], levels, tokens, memory)
     row, drafter = np.ogrid[: tokens.count.shape[0], :drafters]
     at = row, drafter, tokens.count
-    ended = Past(own.known + tokens.count, streaks[at], right[at], judged[at])
-    seen = np.stack([tokens.agreed.sum(axis=(0, 2)), tokens.judged.sum(axis=(0, 2))], axis=1)
-    fleet = learned.fleet.copy()
-    fleet[:drafters] = _FLEET_DECAY ** seen[:, 1:] * fleet[:drafters] + seen
     whole = Past(*(part.copy() for part in past))
+    ended = Past(tokens.known, streaks[at], right[at], judged[at])
     for part, new in zip(whole, ended, strict=True):
         part[:, :drafters] = new
-    return whole, Learned(weights, fleet)
+    seen = np.stack([tokens.agreed.sum(axis=(0, 2)), tokens.judged.sum(axis=(0, 2))], axis=1)
+    return whole, Learned(weights, _fleet_after(learned.fleet, seen))
+
+
+def _fleet_after(fleet: FloatArray, seen: IntArray) -> FloatArray:
+    """Discounted counts after tokens that agreed and were judged, ``[D, 2]``."""
+    counts = fleet.copy()
+    counts[: seen.shape[0]] *= _FLEET_DECAY ** seen[:, 1:]
+    counts[: seen.shape[0]] += seen
+    return counts
 
 
 class Outlook(NamedTuple):
@@ -188,9 +214,9 @@ class Outlook(NamedTuple):
         """That of a draft of up to ``depths`` tokens."""
         mean = learned.weights.mean[drafter]
         level = _levels(past.agreed[:, drafter], past.judged[:, drafter], learned.fleet[drafter])
-        of_streak = np.pad(_OF_STREAK @ mean[6:9], (0, depths), mode="edge")
         ahead = np.arange(_LONGEST_STREAK + 1)[:, None] + np.arange(depths)
-        table = of_streak[ahead] + _of_depth(depths) @ mean[1:6]
+        of_streak = (_OF_STREAK @ mean[6:9])[np.minimum(ahead, _LONGEST_STREAK)]
+        table = of_streak + _of_depth(depths) @ mean[1:6]
         streak = np.minimum(past.streak[:, drafter], _LONGEST_STREAK)
         return cls(_against(mean[0] + level @ mean[9:]), _against(table), streak)
 
@@ -201,6 +227,25 @@ class Outlook(NamedTuple):
     def accepted_after(self, streaks: int) -> FloatArray:
         """The same after a streak of 0, 1, ... tokens, ``[B, streaks, n]``."""
         return 1.0 / (1.0 + self.level[:, None, None] * self.table[:streaks])
+
+
+def best(
+    past: Past,
+    learned: Learned,
+    drafter: int,
+    rate: FloatArray,
+    priced_ms: FloatArray,
+    longest: IntArray,
+    streaks: int,
+) -> tuple[IntArray, FloatArray]:
+    """``marginal.best`` of a drafter in one compiled pass, ``[B]`` each; see there."""
+    tau, worth = choose(
+        *(past.agreed[:, drafter], past.judged[:, drafter], past.streak[:, drafter]),
+        *(learned.fleet[drafter], learned.weights.mean[drafter]),
+        *(_OF_STREAK, _of_depth(priced_ms.shape[1]), _LEANING_TOKENS, _LEAST_LEVEL),
+        *(rate, priced_ms, longest, streaks),
+    )
+    return tau, worth
 
 
 def _against(log_odds_for: FloatArray) -> FloatArray:

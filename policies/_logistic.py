@@ -14,6 +14,7 @@ that the weights can always move on and never lose their footing.
 from typing import NamedTuple
 
 import numpy as np
+from scipy.linalg.lapack import dposv
 
 from adaptive_spec._arrays import FloatArray, IntArray
 
@@ -58,17 +59,43 @@ class Weights(NamedTuple):
           prior: before any sample.
           memory: samples that are remembered, >= 1.
         """
-        means, precisions = self.mean.copy(), self.precision.copy()
-        for i in np.unique(regression):
+        learned = self
+        for i in np.unique(regression).tolist():
             own = regression == i
-            x, y, count = features[own], happened[own], weight[own]
-            mean, first = means[i], prior.precision[i]
-            expected = probability(x @ mean)
-            aged = np.exp(-count.sum() / memory)
-            curvature = (count * expected * (1.0 - expected))[:, None] * x
-            precisions[i] = first + aged * (precisions[i] - first) + curvature.T @ x
-            slope = (count * (y - expected)) @ x + (1.0 - aged) * (first @ (prior.mean[i] - mean))
-            means[i] = mean + np.linalg.solve(precisions[i], slope)
+            x, count = features[own], weight[own]
+            expected = probability(x @ self.mean[i])
+            curvature = (x.T * (count * expected * (1.0 - expected))) @ x
+            slope = (count * (happened[own] - expected)) @ x
+            learned = learned.step(i, curvature, slope, count.sum(), prior=prior, memory=memory)
+        return learned
+
+    def step(
+        self,
+        regression: int,
+        curvature: FloatArray,
+        slope: FloatArray,
+        weight: float,
+        *,
+        prior: "Weights",
+        memory: float,
+    ) -> "Weights":
+        """After samples of one regression, by their sums.
+
+        Args:
+          regression: whose samples they are.
+          curvature: ``[F, F]`` sum of ``weight p (1 - p) x x^T``.
+          slope: ``[F]`` sum of ``weight (y - p) x``.
+          weight: what they count together.
+          prior, memory: as in ``learn``.
+        """
+        means, precisions = self.mean.copy(), self.precision.copy()
+        first, mean = prior.precision[regression], means[regression]
+        aged = np.exp(-weight / memory)
+        precision = first + aged * (precisions[regression] - first) + curvature
+        slope = slope + (1.0 - aged) * (first @ (prior.mean[regression] - mean))
+        _, moved, _ = dposv(precision, slope)  # positive definite, as the prior is in it
+        means[regression] = mean + moved
+        precisions[regression] = precision
         return Weights(means, precisions)
 
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
+from adaptive_spec.policies._kernels import advance_static, compiled
 from adaptive_spec.policy import NO_DRAFTER, Cycle, Decision, Outcome, Policy, State
 from adaptive_spec.runs import Runs
 from adaptive_spec.state import put_rows, take_outcome, take_rows
@@ -74,14 +75,14 @@ class Fared(NamedTuple):
 
 
 def replay_static(
-    text: Text, position: IntArray, priced_ms: FloatArray, rate: FloatArray
+    runs: Runs, position: IntArray, priced_ms: FloatArray, rate: FloatArray
 ) -> tuple[IntArray, FloatArray]:
     """Static tau = 0, 1 ... ``E - 1`` go on along the text as far as it is settled.
 
     Those above K are as K.
 
     Args:
-      text: what is known.
+      runs: what is known.
       position: ``[B, E]`` where each had got to.
       priced_ms: ``[B or 1, K + 1]`` priced time of each tau.
       rate: ``[B]`` tokens that a millisecond is worth.
@@ -89,10 +90,14 @@ def replay_static(
     Returns:
       Where each is now, and what it gained in tokens, both ``[B, E]``.
     """
+    if compiled():
+        position = position.copy()
+        return position, advance_static(*runs, position, rate, priced_ms)
+    text = Text.of(runs)
+    price = rate[:, None] * priced_ms
     tau = np.broadcast_to(
         np.minimum(np.arange(position.shape[1]), priced_ms.shape[1] - 1), position.shape
     )
-    price = rate[:, None] * priced_ms
     row = np.arange(position.shape[0])[:, None]
     gain = np.zeros(position.shape)
     while True:
@@ -151,7 +156,10 @@ def replay_one(
     )
     done = np.flatnonzero(fared.settled)
     gain = np.zeros(position.size)
-    if done.size:
+    if done.size == position.size:
+        state = policy.update(state, outcome)
+        gain = outcome.num_emitted_tokens - rate * (outcome.cycle_ms + cycle.pass_price_ms)
+    elif done.size:
         some = take_outcome(outcome, done)
         updated = policy.update(State(take_rows(state.rows, done), state.shared), some)
         state = State(put_rows(state.rows, done, updated.rows), updated.shared)

@@ -36,7 +36,8 @@ from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec.errors import PolicySpecError
 from adaptive_spec.policies._arms import priced_cycle_ms
 from adaptive_spec.policies._confidence import Confidence
-from adaptive_spec.policies._history import Learned, Outlook, Past, Tokens, after
+from adaptive_spec.policies._history import Learned, Outlook, Past, Tokens, after, after_runs, best
+from adaptive_spec.policies._kernels import compiled
 from adaptive_spec.policy import (
     MAX_DRAFTERS,
     Cycle,
@@ -140,12 +141,8 @@ class Marginal(Policy[Rows, Fleet]):
         rate = tokens_per_ms(state, cycle)
         for i in range(len(cycle.drafters)):
             priced = cycle.priced_ms(None if len(cycle.drafters) == 1 else np.full_like(tau, i))
-            chances = Outlook.of(rows.past, fleet.learned, i, priced.shape[1])
-            gain = _gain(chances, rate[:, None] * priced)
             longest = np.where(cycle.available[:, i], cycle.max_tau, 0)
-            gain[np.arange(priced.shape[1]) > longest[:, None]] = -np.inf
-            own = gain.argmax(axis=1)
-            worth = gain[np.arange(own.size), own]
+            own, worth = _best(rows.past, fleet.learned, i, rate, priced, longest)
             better = worth > best
             best = np.where(better, worth, best)
             tau = np.where(better, own, tau)
@@ -188,16 +185,16 @@ class Marginal(Policy[Rows, Fleet]):
         rows, fleet = state
         drafters = len(outcome.cycle.drafters)
         if outcome.runs is None or self.evidence == "drafts":
-            tokens = Tokens.of_draft(outcome, drafters)
+            tokens = Tokens.of_draft(outcome, rows.past.known[:, :drafters])
+            past, learned = after(rows.past, fleet.learned, tokens, self.memory)
         else:
-            tokens = Tokens.of_runs(outcome.runs, rows.past.known[:, :drafters])
+            past, learned = after_runs(rows.past, fleet.learned, outcome.runs, self.memory)
         confidence = fleet.confidence
         if self.inside and outcome.signals is not None:
             depths = outcome.signals.top1_probability.shape[1]
             for i in range(drafters if depths else 0):
                 chances = Outlook.of(rows.past, fleet.learned, i, depths).accepted()
                 confidence = confidence.after(outcome, i, chances, self.memory)
-        past, learned = after(rows.past, fleet.learned, tokens, self.memory)
         emitted, spent = outcome.num_emitted_tokens, priced_cycle_ms(outcome)
         drafts = np.arange(MAX_DRAFTERS) == outcome.drafter[:, None]
         drafted = np.where(drafts, outcome.cycle.emitted_tokens[:, None], rows.drafted)
@@ -222,6 +219,24 @@ def tokens_per_ms(state: State[Rows, Fleet], cycle: Cycle) -> FloatArray:
     lean = _LEANING_PASSES * plain
     rate: FloatArray = (rows.tokens + common * lean) / (rows.time_ms + lean)
     return rate
+
+
+def _best(
+    past: Past,
+    learned: Learned,
+    drafter: int,
+    rate: FloatArray,
+    priced_ms: FloatArray,
+    longest: IntArray,
+) -> tuple[IntArray, FloatArray]:
+    """A drafter's best tau up to ``longest``, and what it brings in tokens, ``[B]`` each."""
+    if compiled():
+        return best(past, learned, drafter, rate, priced_ms, longest, _STREAKS)
+    chances = Outlook.of(past, learned, drafter, priced_ms.shape[1])
+    gain = _gain(chances, rate[:, None] * priced_ms)
+    gain[np.arange(gain.shape[1]) > longest[:, None]] = -np.inf
+    tau = gain.argmax(axis=1)
+    return tau, gain[np.arange(tau.size), tau]
 
 
 def _gain(chances: Outlook, price: FloatArray) -> FloatArray:

@@ -36,6 +36,9 @@ from adaptive_spec.registry import make_policy, policy_spec
 _STATIC = 11
 """Static draft lengths among the experts: 0 to 10."""
 
+_EVERY = 8
+"""One in so many cycles replays one of the further policies."""
+
 _PUBLISHED = ("heuristic", "gammatune", "sglang-tiers", "ewma")
 
 
@@ -60,7 +63,8 @@ class Shared(NamedTuple):
       first, others: as above.
       lead, spread: ``[E]`` discounted, in tokens and their squares.
       gained: ``[2]`` discounted gain of the first expert, and the tokens that it is of.
-      turn: ``[1]`` which of the further policies is to be replayed next.
+      turn: ``[1]`` which of the further policies is replayed next, times ``_EVERY``, and cycles
+        since the last was.
     """
 
     first: Any
@@ -185,37 +189,40 @@ class Portfolio(Policy[Rows, Shared]):
         state = State(rows._replace(first=first.rows), shared._replace(first=first.shared))
         if outcome.runs is None:
             return state
-        cycle, text = outcome.cycle, Text.of(outcome.runs)
+        cycle, runs = outcome.cycle, outcome.runs
         rate = tokens_per_ms(first, cycle)
         # A shadow that has fallen out of the window goes on from where that begins.
-        begun = np.maximum(rows.position, np.minimum(text.first, text.end)[:, None])
+        oldest = np.minimum(runs.end - runs.length.shape[2], runs.known.min(axis=1))
+        begun = np.maximum(rows.position, oldest[:, None])
         position, gain = begun.copy(), np.zeros(begun.shape)
         position[:, :_STATIC], gain[:, :_STATIC] = replay_static(
-            text, begun[:, :_STATIC], cycle.priced_ms(), rate
+            runs, begun[:, :_STATIC], cycle.priced_ms(), rate
         )
-        if self._others:
-            i = int(shared.turn[0])
-            expert = _STATIC + i
+        turn, late = divmod(int(shared.turn[0]), _EVERY)
+        if self._others and not late:
+            expert = _STATIC + turn
             other, position[:, expert], gain[:, expert] = replay_one(
-                self._others[i], _of(state, i), text, begun[:, expert], cycle, rate
+                self._others[turn], _of(state, turn), Text.of(runs), begun[:, expert], cycle, rate
             )
-            state = _with(state, i, other)
-        followed = self._leader(shared) is None
+            state = _with(state, turn, other)
         of_first = _gain_of_first(outcome, text, rate, followed)
         emitted = float(outcome.num_emitted_tokens.sum())
         faded = np.exp(-emitted / self.memory)
         gained = faded * shared.gained + [of_first.sum(), emitted]
         # Static tau went over the same text as the driver; the others did at other times.
         ahead = gain.sum(axis=0) - of_first.sum()
-        moved = (position - begun)[:, _STATIC:].sum(axis=0)
-        ahead[_STATIC:] = gain[:, _STATIC:].sum(axis=0) - moved * gained[0] / gained[1]
+        if not late:
+            moved = (position - begun)[:, _STATIC:].sum(axis=0)
+            ahead[_STATIC:] = gain[:, _STATIC:].sum(axis=0) - moved * gained[0] / gained[1]
+        else:
+            ahead[_STATIC:] = 0.0
         return State(
             state.rows._replace(position=position),
             state.shared._replace(
                 lead=faded * shared.lead + ahead,
                 spread=faded**2 * shared.spread + ahead**2,
                 gained=gained,
-                turn=self._next(shared),
+                turn=self._next(shared, leader),
             ),
         )
 
@@ -239,18 +246,15 @@ class Portfolio(Policy[Rows, Shared]):
         best = int(sure.argmax())
         return best if sure[best] > 0.0 else None
 
-    def _next(self, shared: Shared) -> IntArray:
-        """Whose turn it is; who is followed, is replayed all the time."""
-        leader = self._leader(shared)
+    def _next(self, shared: Shared, leader: int | None) -> IntArray:
+        """Whose turn it is; who is followed, is replayed at every one."""
         if leader is not None and leader >= _STATIC:
-            return np.array([leader - _STATIC])
-        turn: IntArray = (shared.turn + 1) % max(len(self._others), 1)
+            return np.array([(leader - _STATIC) * _EVERY])
+        turn: IntArray = (shared.turn + 1) % (max(len(self._others), 1) * _EVERY)
         return turn
 
 
-def _gain_of_first(
-    outcome: Outcome, text: Text, rate: FloatArray, followed: bool
-) -> FloatArray:
+def _gain_of_first(outcome: Outcome, rate: FloatArray, *, followed: bool) -> FloatArray:
     """What the first expert gained over the text of this cycle, ``[B]``.
 
     Where another was followed it is taken at its word by history, and by the token: it would have
@@ -260,8 +264,9 @@ def _gain_of_first(
     if followed:
         gained: FloatArray = emitted - rate * priced_cycle_ms(outcome)
         return gained
+    assert outcome.runs is not None
     tau = outcome.decision.memo.tau
-    fared = text.at(outcome.cycle.emitted_tokens, tau)
+    fared = Text.of(outcome.runs).at(outcome.cycle.emitted_tokens, tau)
     priced = outcome.cycle.priced_ms()
     spent = priced[np.arange(tau.size) if priced.shape[0] > 1 else 0, fared.drafted]
     elsewhere: FloatArray = (1.0 - rate * spent / (fared.accepted + 1)) * emitted

@@ -11,6 +11,14 @@ from adaptive_spec.traces.records import Drafting, TraceSet
 from adaptive_spec.traces.sequences import SIGNALS, DrafterTrace
 
 
+def has_signals(traces: TraceSet) -> bool:
+    """Whether some drafter's signals were recorded, of all sequences."""
+    return any(
+        any(all(name in said.signals for said in column) for name in SIGNALS)
+        for column in zip(*(sequence.drafters for sequence in traces), strict=True)
+    )
+
+
 class SignalSource(NamedTuple):
     """The signals of a trace, by drafter."""
 

@@ -23,7 +23,7 @@ from adaptive_spec.policy import NO_DRAFTER, DraftSignals, Policy
 from adaptive_spec.registry import make_policy
 from adaptive_spec.runs import KnownPositions, Runs
 from adaptive_spec.simulations.looking_back import runs_of
-from adaptive_spec.simulations.signals import SignalSource
+from adaptive_spec.simulations.signals import SignalSource, has_signals
 from adaptive_spec.traces.flat import FlatTrace
 from adaptive_spec.traces.records import TraceSet
 
@@ -172,12 +172,17 @@ def replay(
 def signals_for(
     policy: Policy[Any, Any], traces: TraceSet | FlatTrace, max_draft_tokens: int
 ) -> SignalSource | None:
-    """The signals that a policy is shown in a replay; None where it does not look inside drafts.
+    """The signals that a policy is shown in a replay.
+
+    None where it does not look inside drafts, or can do without (``Policy.signals`` is empty) and
+    the trace has none: it is then replayed as on a drafter that says nothing of its tokens.
 
     Raises:
-      ConfigError: it looks inside the draft, and the trace lacks signals of drafts that long.
+      ConfigError: it needs signals of drafts that long, and the trace lacks them.
     """
     if not policy.looks_inside_draft:
+        return None
+    if not policy.signals and not (isinstance(traces, TraceSet) and has_signals(traces)):
         return None
     if not isinstance(traces, TraceSet):
         raise ConfigError(f"{type(policy).__name__} looks inside the draft: pass a TraceSet")
