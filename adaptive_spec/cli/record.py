@@ -143,6 +143,7 @@ def recording(
         signal_depth=signal_depth,
         rule=rule,
         vocab_size=runner.vocab_size,
+        verifier=pair.verifier.model if signal_depth else None,
     )
     info = TraceInfo(
         verifier=pair.verifier.name,

@@ -115,6 +115,14 @@ class Drafter(abc.ABC):
         """
         return np.array([[self.has_room(text)] for text in texts], np.bool_)
 
+    def match_length(self, rows: Sequence[int], texts: Sequence[Sequence[int]]) -> FloatArray:
+        """Tokens of context that a lookup matches behind each text, ``[B, D]``; NaN for nothing.
+
+        Rows and texts are as in ``DraftRequest``.
+        """
+        del texts
+        return np.full((len(rows), 1), np.nan)
+
     @abc.abstractmethod
     def propose(self, asked: DraftRequest) -> Draft:
         """Proposes tokens to follow each text.

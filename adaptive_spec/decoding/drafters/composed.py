@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from adaptive_spec._arrays import BoolArray, IntArray
+from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec.decoding.draft import Aside, Draft, Unread
 from adaptive_spec.decoding.drafters.base import Drafter, DraftRequest, KeepDrafting, empty_signals
 from adaptive_spec.decoding.sampling import DraftDistributions
@@ -72,6 +72,9 @@ class ComposedDrafter(Drafter):
         parts = [component.available(rows, texts) for component in self.components]
         together: BoolArray = np.concatenate(parts, axis=1)
         return together
+
+    def match_length(self, rows: Sequence[int], texts: Sequence[Sequence[int]]) -> FloatArray:
+        return np.concatenate([c.match_length(rows, texts) for c in self.components], axis=1)
 
     def propose(self, asked: DraftRequest) -> Draft:
         there = self.available(asked.rows, asked.texts)

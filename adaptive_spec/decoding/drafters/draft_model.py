@@ -21,6 +21,7 @@ from adaptive_spec.decoding.drafters.predictions import Predictions
 from adaptive_spec.decoding.prefix import read_prompts
 from adaptive_spec.decoding.runner import ModelRunner
 from adaptive_spec.decoding.sampling import Contexts
+from adaptive_spec.decoding.token_signals import token_signals
 from adaptive_spec.decoding.verification import Chooser, DraftChoices
 from adaptive_spec.policy import DraftSignals
 
@@ -31,8 +32,8 @@ class DraftModelDrafter(Drafter):
     Before it drafts, one pass feeds every verified token that its cache lacks: the last one always,
     the bonus token after full acceptance, all of a stretch that was decoded without drafting.
 
-    Proposals stay on the device, for verification to read, unless signals are asked for: these are
-    for the host, and are read at once, together with their tokens.
+    Proposals and their signals stay on the device, for verification to read, unless somebody looks
+    at them while drafting: then they are read at once.
     """
 
     drafting = "token"
@@ -186,25 +187,6 @@ class DraftModelDrafter(Drafter):
         return fed, torch.cat([tokens[:, None].float(), token_signals(logits)], dim=-1)
 
 
-def token_signals(logits: torch.Tensor) -> torch.Tensor:
-    """Top-1 probability, entropy (nats) and margin of a model's logits, ``[b, V] -> [b, 3]``.
-
-    Sampling parameters and noise do not enter: signals say how sure the model itself is.
-    """
-    logits = logits.float()
-    logs = logits.log_softmax(-1)
-    largest, first = logits.max(-1, keepdim=True)
-    # Neither topk nor torch.special.entr: each takes longer than all of this. 0 * -inf must be 0.
-    entropy = -(logs.exp() * logs.clamp(min=-1e9)).sum(-1)
-    second = logits.scatter(-1, first, -torch.inf).amax(-1)
-    parts = (
-        logs.gather(-1, first)[:, 0].exp(),
-        entropy,
-        largest[:, 0] - second,
-    )
-    return torch.stack(parts, dim=-1)
-
-
 class _Reading:
     """Rows that read verified text before they draft, or in place of it.
 
@@ -257,10 +239,11 @@ class _Proposals:
         self._steps.append((rows, column))
 
     def draft(self) -> Draft:
-        """Everything drafted: with signals on the host, else on the device."""
-        if self._signals is not None:
+        """Everything drafted: on the host where somebody looked at it, else on the device."""
+        if self._depth:
             return Draft(self._token_ids, self.read())
-        return Draft(self._token_ids, unread=(self._unread(),) if self._steps else ())
+        unread = (self._unread(),) if self._steps else ()
+        return Draft(self._token_ids, self._signals, unread=unread)
 
     def read(self) -> DraftSignals:
         """The signals of everything drafted so far; reads its tokens, too."""
@@ -281,8 +264,11 @@ class _Proposals:
         index = np.zeros((rows.size, len(self._steps)), np.int64)
         index[column, step] = np.arange(column.size)
         flat = torch.cat([tokens for _, tokens in self._steps])
-        tokens = flat.take(transfer.array_to_device(index, flat.device))
-        return Unread(rows, np.bincount(column, minlength=rows.size), tokens)
+        columns = flat[transfer.array_to_device(index, flat.device)]
+        counts = np.bincount(column, minlength=rows.size)
+        if self._signals is None:
+            return Unread(rows, counts, columns)
+        return Unread(rows, counts, columns[..., 0].long(), columns[..., 1:])
 
     def _put(self, rows: IntArray, part: npt.NDArray[Any], signals: DraftSignals) -> None:
         refuse_broken(part[:, 0])
