@@ -43,7 +43,7 @@ def record(
         bool,
         typer.Option(
             "--signals/--no-signals",
-            help="Record the drafter's signals too, for policies that look inside the draft.",
+            help="Record signals too, for policies that look inside the draft or take hints.",
         ),
     ] = True,
     max_draft_tokens: Annotated[

@@ -1,7 +1,8 @@
 """The one door from device to host: every value that decoding reads back passes through here.
 
 A read makes the host wait for the device, so a cycle makes one: in verification, for the drafted
-tokens and the verdict together. Signals of a draft take reads of their own. Tests count the calls.
+tokens, their signals and the verdict together. Only looking inside the draft takes reads of its
+own. Tests count the calls.
 """
 
 from typing import Any

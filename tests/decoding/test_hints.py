@@ -107,7 +107,7 @@ def drafter_of(name: str, slots: int) -> Drafter:
 
 
 def requests() -> list[Request]:
-    return [Request(f"r{i}", ids, 30 - i) for i, ids in enumerate(prompts(6, longest=25))]
+    return [Request(f"r{i}", ids, 24 - i) for i, ids in enumerate(prompts(4, longest=25))]
 
 
 def engine(
@@ -183,12 +183,15 @@ def test_replay_shows_what_live_decoding_shows(
         assert cycles == theirs[sequence][0]
         np.testing.assert_allclose(shown, theirs[sequence][1], atol=TOLERANCE)
     told = [hints for o in live.told if (hints := o.cycle.hints) is not None]
-    known = Hints(*(any(np.isfinite(hint).any() for hint in column) for column in zip(*told)))
-    assert known.verifier_entropy
-    assert known.verifier_margin
-    assert known.draft_probability == ("early-exit" in name or "short-context" in name)
-    if (name, rule) != ("lookup", COUPLED):  # sampled text of a random model repeats nothing
-        assert known.match_length == ("lookup" in name)
+    known = {
+        field: any(np.isfinite(getattr(hints, field)).any() for hints in told)
+        for field in Hints._fields
+    }
+    assert known["verifier_entropy"]
+    assert known["verifier_margin"]
+    assert known["draft_probability"] == ("early-exit" in name or "short-context" in name)
+    if "lookup" not in name or rule is GREEDY:  # sampled text of a random model repeats nothing
+        assert known["match_length"] == ("lookup" in name)
 
 
 @pytest.mark.parametrize("rule", RULES)

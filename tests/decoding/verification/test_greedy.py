@@ -55,6 +55,25 @@ def test_logits_that_are_not_numbers_are_refused_where_they_count(bad: float) ->
     np.testing.assert_array_equal(verdict.num_accepted_tokens, [1, 0])
 
 
+@given(st.data())
+def test_certainty_is_of_the_place_behind_what_is_accepted(data: st.DataObject) -> None:
+    width, batch = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 3))
+    row = st.lists(tokens, min_size=width, max_size=width)
+    own = data.draw(st.lists(row, min_size=batch, max_size=batch))
+    drafts = [data.draw(st.lists(tokens, max_size=width - 1)) for _ in range(batch)]
+    sharpness = torch.arange(1.0, batch * width + 1).view(batch, width, 1)
+    verdict = judged(one_hot(own) * sharpness, drafts, wants_certainty=True)
+    plain = judged(one_hot(own), drafts)
+    assert plain.certainty is None
+    assert verdict.token_ids == plain.token_ids
+    assert verdict.certainty is not None
+    margin = sharpness[np.arange(batch), plain.num_accepted_tokens, 0].numpy()
+    np.testing.assert_allclose(verdict.certainty.margin, margin, rtol=1e-6)
+    p = np.exp(margin) / (np.exp(margin) + 3)
+    entropy = -p * np.log(p) - (1 - p) * np.log((1 - p) / 3)
+    np.testing.assert_allclose(verdict.certainty.entropy, entropy, rtol=1e-3)
+
+
 def test_masked_logits_are_allowed() -> None:
     logits = one_hot([[1, 2]])
     logits[0, :, 0] = -float("inf")
