@@ -28,7 +28,8 @@ class Unread:
       rows: ``[S]`` rows of the batch; ``counts``: ``[S]`` tokens that each of them proposes.
       tokens: ``[S, depth]`` on the device, meaningless beyond a row's count; -1 where the drafter's
         logits were no numbers.
-      signals: ``[S, depth, 3]`` of these tokens, as of ``token_signals``; None where not asked for.
+      signals: ``[S, depth, k]`` of these tokens, the first ``k`` columns of ``token_signals``; None
+        where not asked for.
     """
 
     rows: IntArray
@@ -168,7 +169,7 @@ class Draft:
         if part.signals is not None:
             assert self.signals is not None
             said = transfer.from_integers(numbers).reshape(part.signals.shape)
-            for i, name in enumerate(NAMES):
+            for i, name in enumerate(NAMES[: said.shape[-1]]):
                 known = np.where(own, said[:, :, i], np.nan)
                 getattr(self.signals, name)[part.rows, : tokens.shape[1]] = known
         for row, count, own in zip(

@@ -315,7 +315,8 @@ class DecodingEngine:
                 if self._looks_inside
                 else None
             ),
-            want_signals=self._record_signals or self._hints is not None,
+            want_signals=self._record_signals,
+            want_confidence=self._hints is not None,
             chooser=Chooser(self.rule, _seeds(sequences), self.verifier.vocab_size),
             catch_up=plan.catch_up if catches_up else None,
             looks_back=self._back is not None,

@@ -42,7 +42,7 @@ class LiveHints:
 
         Args:
           plan: what was carried out.
-          draft: with signals; read.
+          draft: read, with top-1 probabilities.
           emitted: ``[B]`` tokens emitted.
           certainty: ``[B]`` of the verifier.
         """

@@ -6,6 +6,11 @@ NAMES = ("top1_probability", "entropy", "margin")
 """Columns of ``token_signals``, as in ``DraftSignals``."""
 
 
+def top1_probability(logits: torch.Tensor) -> torch.Tensor:
+    """The first column of ``token_signals``, for a sixth of its time: ``[b, V] -> [b, 1]``."""
+    return logits.float().softmax(-1).amax(-1, keepdim=True)
+
+
 def token_signals(logits: torch.Tensor) -> torch.Tensor:
     """Top-1 probability, entropy (nats) and margin of a model's logits, ``[b, V] -> [b, 3]``.
 

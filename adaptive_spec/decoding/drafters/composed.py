@@ -84,7 +84,7 @@ class ComposedDrafter(Drafter):
     def propose_by(self, drafter: IntArray, asked: DraftRequest) -> Draft:
         rows, texts, tau = asked.rows, asked.texts, asked.tau
         keep, chooser = asked.keep_drafting, asked.chooser
-        signals = empty_signals(len(rows), asked.depth) if asked.needs_signals else None
+        signals = empty_signals(len(rows), asked.depth) if asked.needs_confidence else None
         drafted: list[list[int]] = [[] for _ in rows]
         drawn_from: list[DraftDistributions] = []
         unread: list[Unread] = []
@@ -104,6 +104,7 @@ class ComposedDrafter(Drafter):
                     np.minimum(tau[index], room) * drafts[index],
                     keep and _Among(keep, index, len(rows)),
                     asked.want_signals,
+                    asked.want_confidence,
                     chooser and chooser.take(index),
                     None if reads is None else reads[index],
                     asked.looks_back,

@@ -21,7 +21,7 @@ from adaptive_spec.decoding.drafters.predictions import Predictions
 from adaptive_spec.decoding.prefix import read_prompts
 from adaptive_spec.decoding.runner import ModelRunner
 from adaptive_spec.decoding.sampling import Contexts
-from adaptive_spec.decoding.token_signals import token_signals
+from adaptive_spec.decoding.token_signals import token_signals, top1_probability
 from adaptive_spec.decoding.verification import Chooser, DraftChoices
 from adaptive_spec.policy import DraftSignals
 
@@ -85,8 +85,9 @@ class DraftModelDrafter(Drafter):
 
     def propose(self, asked: DraftRequest) -> Draft:
         rows, texts, tau = asked.rows, asked.texts, asked.tau
-        depth, wants, keep_drafting = asked.depth, asked.needs_signals, asked.keep_drafting
-        proposals = _Proposals(len(rows), depth, empty_signals(len(rows), depth) if wants else None)
+        depth, keep_drafting = asked.depth, asked.keep_drafting
+        signals = empty_signals(len(rows), depth) if asked.needs_confidence else None
+        proposals = _Proposals(len(rows), depth, signals)
         reads = tau > 0 if asked.catch_up is None else (tau > 0) | asked.catch_up[:, 0]
         active = np.flatnonzero(reads)
         if active.size == 0:
@@ -106,12 +107,12 @@ class DraftModelDrafter(Drafter):
         if active.size:
             choices = DraftChoices(chooser, texts, active)
         for step in range(1, depth + 1):
-            tokens, column = self._choose(logits[:, 0], choices, with_signals=wants)
+            tokens, column = self._choose(logits[:, 0], choices, asked)
             proposals.add(active, column)
             going_on = tau[active] > step
             if keep_drafting is not None and going_on.any():
-                signals = proposals.read()
-                going_on &= keep_drafting(step, first_columns(signals, step))[active]
+                seen = first_columns(proposals.read(), step)
+                going_on &= keep_drafting(step, seen)[active]
             if not going_on.any():
                 break
             if not going_on.all():
@@ -175,16 +176,20 @@ class DraftModelDrafter(Drafter):
 
     @torch.inference_mode()
     def _choose(
-        self, logits: torch.Tensor, choices: DraftChoices, *, with_signals: bool
+        self, logits: torch.Tensor, choices: DraftChoices, asked: DraftRequest
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Next token of each row ``[b]``, and what is to be read back: ``[b]`` or ``[b, 4]``."""
+        """Next token of each row ``[b]``, and what is to be read back: ``[b]``, or ``[b, 1 + k]``.
+
+        The latter with the first ``k`` of its signals, where they are asked for.
+        """
         logits = logits[:, : self.vocab_size]
         tokens = choices.choose(logits, self.token_ids)
         fed = tokens.clamp(min=0)  # -1 marks broken logits until the host sees it
-        if not with_signals:
+        if not asked.needs_confidence:
             return fed, tokens
+        said = token_signals(logits) if asked.needs_signals else top1_probability(logits)
         # Tokens travel as floats, exactly: no vocabulary comes near 2**24.
-        return fed, torch.cat([tokens[:, None].float(), token_signals(logits)], dim=-1)
+        return fed, torch.cat([tokens[:, None].float(), said], dim=-1)
 
 
 class _Reading:
@@ -235,7 +240,7 @@ class _Proposals:
         self._depth = 0
 
     def add(self, rows: IntArray, column: torch.Tensor) -> None:
-        """The next token (and signals) of these rows, ``[b]`` or, with signals, ``[b, 4]``."""
+        """The next token of these rows, ``[b]``; or, with ``k`` signals, ``[b, 1 + k]``."""
         self._steps.append((rows, column))
 
     def draft(self) -> Draft:
