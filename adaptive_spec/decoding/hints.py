@@ -44,10 +44,10 @@ class LiveHints:
           plan: what was carried out.
           draft: read, with top-1 probabilities.
           emitted: ``[B]`` tokens emitted.
-          certainty: ``[B]`` of the verifier.
+          certainty: ``[B]`` of the verifier; None where the rule does not tell.
         """
-        assert certainty is not None
-        for known, new in zip(self._certainty, certainty, strict=True):
+        newest_token = certainty or Certainty.unknown(emitted.size)
+        for known, new in zip(self._certainty, newest_token, strict=True):
             known[plan.rows] = new
         if draft.signals is not None and draft.num_tokens.any():
             newest = newest_judged(draft.num_tokens, emitted)

@@ -40,7 +40,8 @@ class Verdict:
     Attributes:
       num_accepted_tokens: ``[B]`` drafted tokens that are accepted.
       token_ids: for each row, the accepted tokens and the verifier's next one.
-      certainty: ``[B]`` how sure the verifier was of that one; None where not asked for.
+      certainty: ``[B]`` how sure the verifier was of that one; None where not asked for, or not
+        told.
     """
 
     num_accepted_tokens: IntArray
