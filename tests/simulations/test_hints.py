@@ -1,6 +1,6 @@
 """What a policy is shown before a draft in replay, against the trace it is shown of."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -119,6 +119,14 @@ def test_a_lookup_that_drafts_leaves_the_model_s_confidence_alone() -> None:
     # The model's token 0 (0.1) is right, 2 are emitted; the lookup's token at 2 is wrong.
     assert [hints.draft_probability[-1, 1] for hints in found[1:3]] == [0.1, 0.1]
     assert all(np.isnan(hints.draft_probability[:, 0]).all() for hints in found)
+
+
+def test_a_drafter_of_blocks_has_no_draft_probability() -> None:
+    both = trace()
+    kinds = tuple(replace(part, drafting="block") for part in both.info.components)
+    blocks = replace(both, info=replace(both.info, components=kinds))
+    for hints in shown(TakesHints((1,), (1,)), blocks):
+        assert np.isnan(hints.draft_probability).all()
 
 
 def test_what_a_trace_does_not_hold_is_unknown() -> None:
