@@ -15,6 +15,7 @@ Outcomes may be observed after later decisions; those of rows released meanwhile
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec._rows import RowTable
@@ -22,6 +23,7 @@ from adaptive_spec.answers import checked_decision, require_state, who_catches_u
 from adaptive_spec.budget import UNLIMITED_TOKENS, Ledger, PassBudget
 from adaptive_spec.costs import CostModel
 from adaptive_spec.errors import ConfigError
+from adaptive_spec.hints import Hints
 from adaptive_spec.policy import (
     MAX_DRAFTERS,
     MAX_TAU,
@@ -202,6 +204,7 @@ class Controller:
         rows: IntArray,
         available: BoolArray | None = None,
         behind_tokens: IntArray | None = None,
+        hints: Hints | None = None,
     ) -> Plan:
         """Plans one cycle of these rows; each costs one verifier pass.
 
@@ -211,10 +214,11 @@ class Controller:
             None where all would, or it is not known beforehand.
           behind_tokens: ``[B, D]`` verified tokens that a drafter has not read, as in ``Cycle``;
             None for none.
+          hints: for a policy that takes them; None where nothing is known.
 
         Raises:
           ConfigError: rows that are not in use, or not in ascending order; ``available`` or
-            ``behind_tokens`` of another shape.
+            ``behind_tokens`` of another shape, or ``hints``.
           PolicyContractError: the policy's answer is not what the interface asks for.
         """
         shape = rows.size, len(self.drafters)
@@ -223,9 +227,9 @@ class Controller:
         if behind_tokens is None:
             behind_tokens = np.zeros(shape, np.int64)
         for name, given in (("available", available), ("behind_tokens", behind_tokens)):
-            if given.shape != shape:
-                raise ConfigError(f"{name}: has shape {given.shape}, expected {shape}")
-        cycle = self._cycle(rows, available, behind_tokens)
+            _require_shape(name, given, shape)
+        hints = self._hints(hints, shape)
+        cycle = self._cycle(rows, available, behind_tokens, hints)
         if (cycle.sequence_id < 0).any() or (rows[1:] <= rows[:-1]).any():
             raise ConfigError(f"rows {rows.tolist()[:8]}: must be in use, and in ascending order")
         decision = self.policy.decide(self._state_of(rows), cycle)
@@ -410,7 +414,9 @@ class Controller:
                 total += self.costs.of_drafter(name).draft_ms(widest, batch_size, context_tokens)
         return total
 
-    def _cycle(self, rows: IntArray, available: BoolArray, behind: IntArray) -> Cycle:
+    def _cycle(
+        self, rows: IntArray, available: BoolArray, behind: IntArray, hints: Hints | None
+    ) -> Cycle:
         now = self._rows.at(rows)
         remaining = np.maximum(now.limit_tokens - now.emitted_tokens, 1)
         room = np.minimum(remaining - 1, now.draftable_tokens - now.emitted_tokens)
@@ -433,7 +439,19 @@ class Controller:
             drafters=self.drafters,
             available=available,
             behind_tokens=behind,
+            hints=hints,
         )
+
+    def _hints(self, given: Hints | None, shape: tuple[int, int]) -> Hints | None:
+        """What the policy is shown of hints for ``[B, D]``."""
+        if not self.policy.takes_hints:
+            return None
+        unknown = Hints.unknown(*shape)
+        if given is None:
+            return unknown
+        for name, part, wanted in zip(Hints._fields, given, unknown, strict=True):
+            _require_shape(f"hints.{name}", part, wanted.shape)
+        return given
 
     def _state_of(self, rows: IntArray) -> State[Any, Any]:
         if rows.size == self.capacity:
@@ -444,6 +462,11 @@ class Controller:
         state = self.policy.init(num_sequences, self._seed)
         require_state(self.policy, "init", state)
         return state
+
+
+def _require_shape(name: str, given: npt.NDArray[Any], shape: tuple[int, ...]) -> None:
+    if given.shape != shape:
+        raise ConfigError(f"{name}: has shape {given.shape}, expected {shape}")
 
 
 def _per_row(time_ms: float | FloatArray, rows: int) -> FloatArray:

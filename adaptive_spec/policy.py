@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec.costs import CostModel
+from adaptive_spec.hints import Hints
 from adaptive_spec.runs import Runs
 
 RowsT = TypeVar("RowsT")
@@ -77,6 +78,7 @@ class Cycle(NamedTuple):
       available: ``[B, D]`` which of them propose something for the sequence now.
       behind_tokens: ``[B, D]`` verified tokens of which it is not known whether the drafter would
         have proposed them, since it has not read so far; 0 for a drafter that can simply be asked.
+      hints: what is known of the draft before it starts; None where the policy takes no hints.
     """
 
     sequence_id: IntArray
@@ -95,6 +97,7 @@ class Cycle(NamedTuple):
     drafters: tuple[str, ...]
     available: BoolArray
     behind_tokens: IntArray
+    hints: Hints | None = None
 
     @property
     def drafter(self) -> IntArray:
@@ -247,6 +250,10 @@ class Policy(abc.ABC, Generic[RowsT, SharedT]):
 
     looks_back: ClassVar[bool] = False
     """Whether it learns from ``Outcome.runs``; only then are they made out."""
+
+    takes_hints: ClassVar[bool] = False
+    """Whether it looks at ``Cycle.hints``; only then are they made out, and never None. Any of them
+    may be NaN. Live they differ from a trace's by rounding (docs/exactness.md)."""
 
     @abc.abstractmethod
     def init(self, num_sequences: int, seed: int) -> State[RowsT, SharedT]:

@@ -51,7 +51,8 @@ def put_rows(rows: PartT, index: IntArray, values: PartT) -> PartT:
 def take_cycle(cycle: Cycle, index: IntArray) -> Cycle:
     """The cycle of the rows at ``index``."""
     arrays: dict[str, Any] = _arrays_at(cycle, index)
-    return cycle._replace(**arrays)
+    hints = None if cycle.hints is None else take_rows(cycle.hints, index)
+    return cycle._replace(hints=hints, **arrays)
 
 
 def take_outcome(outcome: Outcome, index: IntArray) -> Outcome:

@@ -22,6 +22,7 @@ from adaptive_spec.errors import ConfigError
 from adaptive_spec.policy import NO_DRAFTER, DraftSignals, Policy
 from adaptive_spec.registry import make_policy
 from adaptive_spec.runs import KnownPositions, Runs
+from adaptive_spec.simulations.hints import ReplayedHints
 from adaptive_spec.simulations.looking_back import runs_of
 from adaptive_spec.simulations.signals import SignalSource, has_signals
 from adaptive_spec.traces.flat import FlatTrace
@@ -217,6 +218,9 @@ def _run(
     back: KnownPositions | None = None
     if controller.policy.looks_back:
         back = KnownPositions(flat.token_by_token)
+    hints: ReplayedHints | None = None
+    if controller.policy.takes_hints:
+        hints = ReplayedHints(flat)
     rows = np.zeros(0, np.int64)
     log: list[tuple[npt.NDArray[Any], ...]] = []
     taken = 0
@@ -233,6 +237,8 @@ def _run(
             slot_sequence[free], slot_position[free] = entering, 0
             if back is not None:
                 back.begin(free)
+            if hints is not None:
+                hints.begin(free)
         if free.size or rows.size != slots:
             rows = np.flatnonzero(slot_sequence >= 0)
         sequence, position = slot_sequence[rows], slot_position[rows]
@@ -240,7 +246,8 @@ def _run(
         room = flat.room(sequence, position)
         reach = flat.draftable_tokens[sequence]
         behind = None if back is None else back.behind_tokens(rows, position, reach)
-        plan = controller.decide(rows, room > 0, behind)
+        shown_before = None if hints is None else hints.now(rows, sequence, position)
+        plan = controller.decide(rows, room > 0, behind, shown_before)
         source = np.maximum(plan.drafter, 0)
         drafted = np.minimum(plan.tau, room[np.arange(rows.size), source])
         shown: DraftSignals | None = None
@@ -263,6 +270,10 @@ def _run(
                 emitted=emitted,
             )
             runs = runs_of(flat, sequence, position + emitted, known, controller.max_draft_tokens)
+        if hints is not None:
+            hints.after_cycle(
+                rows, sequence, position, drafter=source, drafted=drafted, emitted=emitted
+            )
         elapsed = controller.observe(plan, drafted, accepted, emitted, signals=shown, runs=runs)
 
         totals[:, sequence] += (emitted, np.ones_like(emitted), drafted, accepted)

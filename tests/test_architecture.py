@@ -14,6 +14,7 @@ RECORDS = (
     "adaptive_spec.cost_files",
     "adaptive_spec.costs",
     "adaptive_spec.errors",
+    "adaptive_spec.hints",
     "adaptive_spec.prompts",
     "adaptive_spec.randomness",
     "adaptive_spec.runs",

@@ -32,6 +32,7 @@ from adaptive_spec import (
     make_policy,
 )
 from adaptive_spec.controller import UNLIMITED_TOKENS
+from adaptive_spec.hints import Hints
 from adaptive_spec.runs import Runs
 
 
@@ -492,6 +493,23 @@ def test_a_policy_may_take_another_drafter() -> None:
         controller.decide(rows, np.array([[True, False]]))
     with pytest.raises(ConfigError, match="available: has shape"):
         controller.decide(rows, np.array([[True]]))
+
+
+class Hinted(Stubborn):
+    takes_hints = True
+
+
+def test_hints_are_for_those_who_take_them() -> None:
+    given = Hints.unknown(1, 1)._replace(verifier_entropy=np.array([0.5]))
+    plain = greedy_controller()
+    assert plain.decide(plain.admit(ints(5), ints(9)), hints=given).cycle.hints is None
+    controller = Controller(Hinted(ints(0)), costs=ConstantCosts())
+    rows = controller.admit(ints(5), ints(9))
+    assert controller.decide(rows, hints=given).cycle.hints is given
+    unknown = controller.decide(rows).cycle.hints
+    np.testing.assert_equal(unknown, Hints.unknown(1, 1))
+    with pytest.raises(ConfigError, match=r"hints.match_length: has shape \(1, 2\), expected"):
+        controller.decide(rows, hints=given._replace(match_length=np.ones((1, 2))))
 
 
 @pytest.mark.parametrize("drafter", [ints(2), ints(-1), ints(0, 0), np.array([0.0]), [0]])

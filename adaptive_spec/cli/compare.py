@@ -40,7 +40,7 @@ def compare(
     built = [make_policy(spec) for spec in specs]
     budget = options.pass_budget(average_passes, max_passes)
     model = parse_costs(costs)
-    traces = read_trace(trace, signals=any(p.looks_inside_draft for p in built))
+    traces = read_trace(trace, signals=any(p.looks_inside_draft or p.takes_hints for p in built))
     model.require_drafters(traces.info.drafter_names)
     other = None if best_static_from is None else read_trace(best_static_from, signals=False)
     with progress() as bar:

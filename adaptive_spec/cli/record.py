@@ -43,7 +43,7 @@ def record(
         bool,
         typer.Option(
             "--signals/--no-signals",
-            help="Record the drafter's signals too, for policies that look inside the draft.",
+            help="Record signals too, for policies that look inside the draft or take hints.",
         ),
     ] = True,
     max_draft_tokens: Annotated[
@@ -143,6 +143,7 @@ def recording(
         signal_depth=signal_depth,
         rule=rule,
         vocab_size=runner.vocab_size,
+        verifier=pair.verifier.model if signal_depth else None,
     )
     info = TraceInfo(
         verifier=pair.verifier.name,

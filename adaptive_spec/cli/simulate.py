@@ -36,7 +36,7 @@ def simulate(
     built = [make_policy(spec) for spec in specs]
     budget = options.pass_budget(average_passes, max_passes)
     model = parse_costs(costs)
-    traces = read_trace(trace, signals=any(p.looks_inside_draft for p in built))
+    traces = read_trace(trace, signals=any(p.looks_inside_draft or p.takes_hints for p in built))
     model.require_drafters(traces.info.drafter_names)
     if concurrency is not None:
         concurrency = min(concurrency, len(traces))

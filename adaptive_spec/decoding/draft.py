@@ -15,6 +15,7 @@ import torch
 from adaptive_spec._arrays import IntArray
 from adaptive_spec.decoding import transfer
 from adaptive_spec.decoding.sampling import DraftDistributions
+from adaptive_spec.decoding.token_signals import NAMES
 from adaptive_spec.errors import NumericsError
 from adaptive_spec.policy import DraftSignals
 
@@ -27,11 +28,22 @@ class Unread:
       rows: ``[S]`` rows of the batch; ``counts``: ``[S]`` tokens that each of them proposes.
       tokens: ``[S, depth]`` on the device, meaningless beyond a row's count; -1 where the drafter's
         logits were no numbers.
+      signals: ``[S, depth, k]`` of these tokens, the first ``k`` columns of ``token_signals``; None
+        where not asked for.
     """
 
     rows: IntArray
     counts: IntArray
     tokens: torch.Tensor
+    signals: torch.Tensor | None = None
+
+    @property
+    def packed(self) -> torch.Tensor:
+        """What is to be read, as integers ``[n]``: tokens, then signals."""
+        if self.signals is None:
+            return self.tokens.reshape(-1)
+        signals = transfer.as_integers(self.signals)
+        return torch.cat([self.tokens.reshape(-1), signals.reshape(-1)])
 
 
 @dataclass(frozen=True)
@@ -46,6 +58,11 @@ class Aside:
     tokens: torch.Tensor
     into: tuple[list[int], ...]
     counts: tuple[int, ...]
+
+    @property
+    def packed(self) -> torch.Tensor:
+        """What is to be read, ``[n]``."""
+        return self.tokens
 
     def fill(self, tokens: npt.NDArray[Any]) -> None:
         """Hands out the tokens, ``[n]`` on the host."""
@@ -63,7 +80,8 @@ class Draft:
       token_ids: ``[B]`` lists, each at most tau long. Those of rows in ``unread`` are empty until
         ``read`` or ``read_with`` fills them, in place: whoever holds such a list sees its tokens
         then.
-      signals: ``[B, depth]``, NaN beyond a row's proposals; None where not asked for.
+      signals: ``[B, depth]``, NaN beyond a row's proposals, and filled together with its tokens;
+        None where not asked for.
       drawn_from: what proposals were drawn from, where the rule must know.
       unread: what is on the device alone, each of other rows.
       aside: what drafters want to see when the proposals are read.
@@ -132,19 +150,28 @@ class Draft:
         """
         if not self._on_device:
             return transfer.to_host(values)
-        parts = [values, *(part.tokens.to(values.device) for part in self._on_device)]
+        parts = [values, *(part.packed.to(values.device) for part in self._on_device)]
         ends = np.cumsum([part.numel() for part in parts])[:-1]
         flat = transfer.to_host(torch.cat([part.reshape(-1) for part in parts]))
         found, *read = np.split(flat, ends)
-        for part, tokens in zip(self._on_device, read, strict=True):
+        for part, packed in zip(self._on_device, read, strict=True):
             if isinstance(part, Aside):
-                part.fill(tokens)
+                part.fill(packed)
             else:
-                self._fill(part, tokens.reshape(part.tokens.shape))
+                self._fill(part, packed)
         return found.reshape(values.shape)
 
-    def _fill(self, part: Unread, tokens: npt.NDArray[Any]) -> None:
-        refuse_broken(tokens[np.arange(tokens.shape[1]) < part.counts[:, None]])
+    def _fill(self, part: Unread, packed: npt.NDArray[Any]) -> None:
+        flat, numbers = np.split(packed, [part.tokens.numel()])
+        tokens = flat.reshape(part.tokens.shape)
+        own = np.arange(tokens.shape[1]) < part.counts[:, None]
+        refuse_broken(tokens[own])
+        if part.signals is not None:
+            assert self.signals is not None
+            said = transfer.from_integers(numbers).reshape(part.signals.shape)
+            for i, name in enumerate(NAMES[: said.shape[-1]]):
+                known = np.where(own, said[:, :, i], np.nan)
+                getattr(self.signals, name)[part.rows, : tokens.shape[1]] = known
         for row, count, own in zip(
             part.rows.tolist(), part.counts.tolist(), tokens.tolist(), strict=True
         ):

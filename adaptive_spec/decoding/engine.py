@@ -14,6 +14,7 @@ from adaptive_spec._arrays import BoolArray, IntArray
 from adaptive_spec.controller import Controller, Plan
 from adaptive_spec.decoding.draft import Draft
 from adaptive_spec.decoding.drafters.base import Drafter, DraftRequest, empty_signals
+from adaptive_spec.decoding.hints import LiveHints
 from adaptive_spec.decoding.intake import Intake
 from adaptive_spec.decoding.looking_back import LookingBack
 from adaptive_spec.decoding.requests import (
@@ -46,6 +47,7 @@ from adaptive_spec.errors import (
     NumericsError,
     is_out_of_memory,
 )
+from adaptive_spec.hints import Hints
 from adaptive_spec.policy import UNKNOWN_AGREEMENT, DraftSignals
 
 
@@ -117,6 +119,9 @@ class DecodingEngine:
         self._back: LookingBack | None = None
         if drafter is not None and controller.policy.looks_back and rule.tau_invariant:
             self._back = LookingBack(drafter)
+        self._hints: LiveHints | None = None
+        if controller.policy.takes_hints:
+            self._hints = LiveHints(drafter, batch_size)
         self.batch_limit = batch_size
         self._slots = Slots(verifier, drafter, controller, batch_size)
         self._running: dict[int, RunningSequence] = {}  # by row, the oldest first
@@ -215,7 +220,9 @@ class DecodingEngine:
         """One cycle of everything that runs: plan, draft, verify, emit, learn, release."""
         rows = self._next_rows()
         sequences = [self._running[row] for row in rows.tolist()]
-        plan = self.controller.decide(rows, *self._drafters_now(rows, sequences))
+        plan = self.controller.decide(
+            rows, *self._drafters_now(rows, sequences), self._hints_now(rows, sequences)
+        )
         try:
             watch = Stopwatch(self.verifier.device)
             draft = self._draft(plan, sequences)
@@ -235,6 +242,8 @@ class DecodingEngine:
         emitted = np.array([len(tokens) for tokens, _ in emissions], np.int64)
         accepted = np.minimum(verdict.num_accepted_tokens, emitted)
         texts = [sequence.text for sequence in sequences]
+        if self._hints is not None:
+            self._hints.after_cycle(plan, draft, emitted, verdict.certainty)
         self._observe(plan, draft, texts, accepted, emitted, times_ms)
         spent = self.controller.out_of_passes(rows)
         events: list[Event] = []
@@ -288,6 +297,11 @@ class DecodingEngine:
             behind = self._back.behind_tokens(rows, texts, prompts)
         return self.drafter.available(rows.tolist(), texts), behind
 
+    def _hints_now(self, rows: IntArray, sequences: list[RunningSequence]) -> Hints | None:
+        if self._hints is None:
+            return None
+        return self._hints.now(rows, [sequence.text for sequence in sequences])
+
     def _draft(self, plan: Plan, sequences: list[RunningSequence]) -> Draft:
         catches_up = bool(plan.catch_up.any())
         if self.drafter is None or not (plan.tau.any() or catches_up):
@@ -302,6 +316,7 @@ class DecodingEngine:
                 else None
             ),
             want_signals=self._record_signals,
+            want_confidence=self._hints is not None,
             chooser=Chooser(self.rule, _seeds(sequences), self.verifier.vocab_size),
             catch_up=plan.catch_up if catches_up else None,
             looks_back=self._back is not None,
@@ -315,7 +330,8 @@ class DecodingEngine:
         ids = torch.cat([last, draft.on_device(device)], dim=1)
         logits = self.verifier.extend(plan.rows.tolist(), ids, (draft.num_tokens + 1).tolist())
         texts = [sequence.text for sequence in sequences]
-        return self.rule.verify(logits, Block(texts, draft, _seeds(sequences)))
+        block = Block(texts, draft, _seeds(sequences), wants_certainty=self._hints is not None)
+        return self.rule.verify(logits, block)
 
     def _observe(
         self,
@@ -397,6 +413,8 @@ class DecodingEngine:
             row = self._slots.take(sequence.text, sequence.limit)
             if self._back is not None:
                 self._back.begin(row)
+            if self._hints is not None:
+                self._hints.begin(row)
             self._running[row] = sequence
             admitted.append(row)
         return events + (self._read(admitted) if admitted else [])

@@ -6,10 +6,12 @@ The output does not depend on tau, so one look at each position is enough (docs/
   choice and signals everywhere; what it says after a wrong choice depends only on where that was,
   so one rollout per disagreement completes the trace;
 - prompt lookup is asked at every position;
-- a composed drafter is recorded drafter by drafter.
+- a composed drafter is recorded drafter by drafter;
+- the verifier is run over the finished text once more, for how sure it was of each token.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,14 +20,16 @@ from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec.decoding import transfer
 from adaptive_spec.decoding.drafters.base import Drafter
 from adaptive_spec.decoding.drafters.composed import ComposedDrafter
-from adaptive_spec.decoding.drafters.draft_model import DraftModelDrafter, token_signals
+from adaptive_spec.decoding.drafters.draft_model import DraftModelDrafter
 from adaptive_spec.decoding.drafters.prompt_lookup import PromptLookupDrafter, matches, run_length
 from adaptive_spec.decoding.drafters.synthetic import SyntheticDrafter
 from adaptive_spec.decoding.requests import Completion, Request
 from adaptive_spec.decoding.runner import ModelRunner
 from adaptive_spec.decoding.sampling import Contexts
+from adaptive_spec.decoding.token_signals import NAMES, token_signals
 from adaptive_spec.decoding.verification import GREEDY, VerificationRule
 from adaptive_spec.errors import ConfigError, NumericsError
+from adaptive_spec.hints import Certainty
 from adaptive_spec.traces.sequences import (
     DrafterTrace,
     SequenceTrace,
@@ -36,6 +40,8 @@ from adaptive_spec.traces.sequences import (
 from adaptive_spec.traces.synthetic import sequence_number
 
 _ROLLOUTS_AT_ONCE = 16
+_TOKENS_AT_ONCE = 128
+"""Of the verifier, whose logits take vocabulary-wide memory for each."""
 
 
 def require_tau_invariant(rule: VerificationRule) -> None:
@@ -62,6 +68,7 @@ class Recorder:
         signal_depth: int = 10,
         rule: VerificationRule = GREEDY,
         vocab_size: int = 0,
+        verifier: Any = None,
     ) -> None:
         """Sets up a recorder.
 
@@ -72,6 +79,8 @@ class Recorder:
             0 for none. Run lengths serve any tau.
           rule: by which the completions were decoded.
           vocab_size: of the verifier; needed for rules with a repetition penalty or processors.
+          verifier: the verifier's transformers model, to record how sure it was for policies that
+            take hints; None to leave that out.
 
         Raises:
           ConfigError: a drafter of a kind that cannot be recorded, a rule whose outputs depend on
@@ -93,6 +102,7 @@ class Recorder:
         self._vocab_size = vocab_size
         self._depth = max(signal_depth - 1, 0)
         self._signals = signal_depth > 0
+        self._verifier = None if verifier is None else ModelRunner(verifier)
         self._runners = {
             one.spec: ModelRunner(one.runner.model, slots=1 + _ROLLOUTS_AT_ONCE)
             for one in self._drafters
@@ -130,7 +140,23 @@ class Recorder:
             prompt_ids=np.asarray(prompt, np.int64),
             output_ids=np.asarray(output, np.int64),
             components=said if self._composed else (),
+            certainty=self._certainty(prompt, output),
         )
+
+    @torch.inference_mode()
+    def _certainty(self, prompt: list[int], output: list[int]) -> Certainty | None:
+        """How sure the verifier was of each output token."""
+        if self._verifier is None:
+            return None
+        runner, parts = self._verifier, []
+        runner.reset(0)
+        runner.prefill(0, prompt[:-1])
+        before = [prompt[-1], *output[:-1]]
+        for begin in range(0, len(before), _TOKENS_AT_ONCE):
+            logits = runner.append([0], [before[begin : begin + _TOKENS_AT_ONCE]])[0]
+            parts.append(token_signals(logits)[:, 1:])
+        entropy, margin = transfer.to_host(torch.cat(parts)).T.astype(np.float64)
+        return Certainty(entropy, margin)
 
     def _along(
         self, drafter: Drafter, prompt: list[int], output: list[int], seed: int
@@ -195,8 +221,7 @@ class Recorder:
                     some = wrong[begin : begin + _ROLLOUTS_AT_ONCE]
                     texts = [text[: len(prompt) + position] for position in some]
                     later[some] = self._roll_out(drafter, texts, choices[some], seed)
-        names = ("top1_probability", "entropy", "margin")
-        signals = {name: SignalTrace(first[:, i], later[:, :, i]) for i, name in enumerate(names)}
+        signals = {name: SignalTrace(first[:, i], later[:, :, i]) for i, name in enumerate(NAMES)}
         return run_lengths_of(agreement), signals
 
     def _roll_out(

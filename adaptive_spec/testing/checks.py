@@ -109,6 +109,10 @@ class Audit(Policy[Any, Any]):
     def looks_back(self) -> bool:  # type: ignore[override]
         return self.inner.looks_back
 
+    @property
+    def takes_hints(self) -> bool:  # type: ignore[override]
+        return self.inner.takes_hints
+
     def init(self, num_sequences: int, seed: int) -> State[Any, Any]:
         state = self.inner.init(num_sequences, seed)
         _demand(isinstance(state, State), self.inner, "init must return a State(rows, shared)")

@@ -16,6 +16,7 @@ from adaptive_spec.budget import PassBudget
 from adaptive_spec.controller import Controller, Plan
 from adaptive_spec.costs import ConstantCosts, CostModel
 from adaptive_spec.policy import NO_DRAFTER, DraftSignals, Policy
+from adaptive_spec.testing.hints import invented_hints
 from adaptive_spec.testing.past import Past
 
 
@@ -166,7 +167,10 @@ class Play:
             numbers = np.array([self._number[row] for row in rows.tolist()], np.int64)
             behind = self._past.behind_tokens(numbers)
         proposes = np.resize(np.asarray(event.proposes, np.bool_), shape)
-        plan = self.controller.decide(rows, proposes, behind)
+        hints = None
+        if self.controller.policy.takes_hints:
+            hints = invented_hints(self._random, *shape)
+        plan = self.controller.decide(rows, proposes, behind, hints)
         chosen = np.arange(rows.size), np.maximum(plan.drafter, 0)
         runs = np.resize(np.asarray(event.run_lengths, np.int64), shape)[chosen]
         drafted = plan.tau * (plan.drafter != NO_DRAFTER)

@@ -198,6 +198,7 @@ def _overheard(policy: Policy[Any, Any], history: History) -> tuple[list[Any], l
     class Listener(Policy[Any, Any]):
         looks_inside_draft = policy.looks_inside_draft
         looks_back = policy.looks_back
+        takes_hints = policy.takes_hints
         init = staticmethod(policy.init)
         keep_drafting = staticmethod(policy.keep_drafting)
 

@@ -8,12 +8,16 @@ import numpy as np
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec._optional import require
 from adaptive_spec.errors import TraceError
+from adaptive_spec.hints import Certainty
 from adaptive_spec.traces._columns import Columns, Ragged, list_column, ragged, refuse_nulls
 from adaptive_spec.traces.records import Drafting, TraceInfo
 from adaptive_spec.traces.sequences import SIGNALS, DrafterTrace, SequenceTrace, SignalTrace
 
 _TEXTS = ("id", "category", "finish_reason")
 _IDS = ("prompt_ids", "output_ids")
+
+CERTAINTY = tuple(f"verifier_{name}" for name in Certainty._fields)
+"""Columns of how sure the verifier was."""
 
 
 def prefixes(num_components: int) -> tuple[str, ...]:
@@ -37,6 +41,7 @@ def column_types(signals: Sequence[Iterable[str]]) -> Columns:
     types: Columns = {name: pa.string() for name in _TEXTS}
     types |= {name: pa.int64() for name in ("prompt_tokens", "limit_tokens")}
     types |= dict.fromkeys(_IDS, tokens)
+    types |= dict.fromkeys(CERTAINTY, numbers)
     for prefix, names in zip(prefixes(len(signals) - 1), signals, strict=True):
         types |= {f"{prefix}draftable_tokens": pa.int64(), f"{prefix}proposes": bits}
         types |= {f"{prefix}agreement": bits, f"{prefix}run_lengths": tokens}
@@ -58,6 +63,9 @@ def to_columns(
     }
     for name in _IDS:
         columns[name] = list_column([getattr(s, name) for s in sequences], pa.int32())
+    for i, name in enumerate(CERTAINTY):
+        known = [None if s.certainty is None else s.certainty[i] for s in sequences]
+        columns[name] = list_column(known, pa.float32())
     said: list[list[Any]] = [list(sequences)]
     said += [[s.components[i] for s in sequences] for i in range(len(info.components))]
     kinds = [info.drafting, *(component.drafting for component in info.components)]
@@ -106,6 +114,7 @@ def from_columns(columns: Columns, info: TraceInfo) -> list[SequenceTrace]:
     refuse_nulls(columns, (*_TEXTS, "prompt_tokens", *_IDS))
     cells = {name: columns[name].to_pylist() for name in (*_TEXTS, "prompt_tokens", "limit_tokens")}
     cells |= {name: _int64(ragged(columns[name])).rows() for name in _IDS}
+    certainty = _certainty(columns)
     whole = _drafter(columns, "", info.drafting)
     names = prefixes(len(info.components))[1:]
     parts = [
@@ -119,9 +128,24 @@ def from_columns(columns: Columns, info: TraceInfo) -> list[SequenceTrace]:
             draftable_tokens=drafter.draftable_tokens,
             signals=drafter.signals,
             components=tuple(part[i] for part in parts),
+            certainty=certainty[i],
             **{name: values[i] for name, values in cells.items()},
         )
         for i, drafter in enumerate(whole)
+    ]
+
+
+def _certainty(columns: Columns) -> list[Certainty | None]:
+    """How sure the verifier was, of each sequence; None where that was not recorded."""
+    found = [ragged(columns[name]) for name in CERTAINTY if name in columns]
+    if not found:
+        return [None] * len(columns["id"])
+    if len(found) < len(CERTAINTY) or (found[0].valid != found[1].valid).any():
+        raise TraceError(f"columns {' and '.join(map(repr, CERTAINTY))}: only one has a value")
+    entropies, margins = (c._replace(values=c.values.astype(np.float64)).rows() for c in found)
+    return [
+        None if entropy is None else Certainty(entropy, margin)
+        for entropy, margin in zip(entropies, margins, strict=True)
     ]
 
 

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from adaptive_spec._arrays import BoolArray, IntArray
+from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec.budget import UNLIMITED_TOKENS
-from adaptive_spec.traces.sequences import SequenceTrace
+from adaptive_spec.hints import Certainty
+from adaptive_spec.traces.sequences import DrafterTrace, SequenceTrace
 
 
 class FlatTrace(NamedTuple):
@@ -22,6 +23,11 @@ class FlatTrace(NamedTuple):
       limit_tokens: ``[N]``, ``UNLIMITED_TOKENS`` where not known.
       draftable_tokens: ``[N, D]``, ``UNLIMITED_TOKENS`` for all.
       run_lengths: ``[T, D]``; ``proposes``: ``[T, D]``.
+      certainty: ``[T]`` how sure the verifier was of each token.
+      match_length: ``[T, D]`` of drafts from each position.
+      top1_probability: ``[T, D]`` of what a "token" drafter would propose at each position.
+
+    Numbers are NaN where they are not known.
     """
 
     drafters: tuple[str, ...]
@@ -33,6 +39,9 @@ class FlatTrace(NamedTuple):
     draftable_tokens: IntArray
     run_lengths: IntArray
     proposes: BoolArray
+    certainty: Certainty
+    match_length: FloatArray
+    top1_probability: FloatArray
 
     def take(self, index: slice | IntArray) -> "FlatTrace":
         """The trace of some of its sequences; tokens stay where they are."""
@@ -71,7 +80,33 @@ class FlatTrace(NamedTuple):
                 np.int64
             ),
             np.concatenate([_side_by_side([d.proposes for d in some]) for some in parts]),
+            Certainty(*(np.concatenate(c) for c in zip(*map(_certainty, sequences), strict=True))),
+            _first_signals("match_length", parts, [True] * len(drafters)),
+            _first_signals("top1_probability", parts, token_by_token),
         )
+
+
+def _certainty(sequence: SequenceTrace) -> Certainty:
+    return sequence.certainty or Certainty.unknown(sequence.run_lengths.size)
+
+
+def _first_signals(
+    name: str, parts: Sequence[Sequence[DrafterTrace]], known: Sequence[bool]
+) -> FloatArray:
+    """A signal of the first token drafted from each position, ``[T, D]``, of drafters ``[D]``."""
+    return np.concatenate(
+        [
+            _side_by_side(
+                [
+                    said.signals[name].first[:-1]
+                    if known[i] and name in said.signals
+                    else np.full(said.run_lengths.size, np.nan)
+                    for i, said in enumerate(some)
+                ]
+            )
+            for some in parts
+        ]
+    )
 
 
 def _limits(values: Sequence[int | None]) -> IntArray:

@@ -12,6 +12,8 @@ Columns of format ``adaptive-spec.trace``, version 2 (``n`` = output tokens of t
   signal the trace has. For a "token" drafter later signals are stored where they are recorded
   only: at every disagreement, in order, and after the end; for a "block" drafter at all ``n + 1``
   positions. Not-a-number is null.
+- ``verifier_entropy``, ``verifier_margin``: ``n`` numbers each, or null where not recorded; files
+  written before there were hints have no such columns.
 - for each drafter of a composition, ``drafter_0_`` and on before the name: ``draftable_tokens``,
   ``proposes``, ``agreement``, ``run_lengths`` and signals of its own. Those without a prefix are
   then of the default order. Version 1 had no compositions, and its texts were greedy.
@@ -34,6 +36,7 @@ from adaptive_spec.traces._columns import (
     write_columns,
 )
 from adaptive_spec.traces._trace_columns import (
+    CERTAINTY,
     column_types,
     from_columns,
     prefixes,
@@ -82,7 +85,8 @@ def read_trace(path: str | Path, *, signals: bool = True) -> TraceSet:
 
     Args:
       path: the file or folder.
-      signals: whether to load the drafter's signals, by far the largest part of a trace.
+      signals: whether to load the drafter's signals and the verifier's certainty, by far the
+        largest part of a trace.
 
     Raises:
       TraceError: nothing there, foreign, damaged, of another version, contradicting itself; or the
@@ -147,8 +151,11 @@ def _read_file(path: Path, signals: bool) -> tuple[TraceInfo, list[SequenceTrace
 
     def layout(header: dict[str, Any]) -> Layout:
         drafters = prefixes(len(_info(header).components))
-        optional = (name for prefix in drafters for name in signal_columns(prefix, wanted))
-        return Layout(column_types([wanted] * len(drafters)), frozenset(optional))
+        optional = {name for prefix in drafters for name in signal_columns(prefix, wanted)}
+        types = column_types([wanted] * len(drafters))
+        if not signals:
+            types = {name: kind for name, kind in types.items() if name not in CERTAINTY}
+        return Layout(types, frozenset(optional.union(CERTAINTY)))
 
     def convert(header: dict[str, Any], columns: Columns) -> list[SequenceTrace]:
         return from_columns(columns, _info(header))

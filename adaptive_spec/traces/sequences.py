@@ -8,6 +8,7 @@ import numpy as np
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec.errors import TraceError
+from adaptive_spec.hints import Certainty
 
 SIGNALS = ("top1_probability", "entropy", "margin", "match_length")
 
@@ -94,6 +95,7 @@ class SequenceTrace:
       prompt_ids: ``[prompt_tokens]``; ``output_ids``: ``[n]``; None where not recorded.
       components: each drafter of a composition; ``run_lengths``, ``proposes`` and
         ``draftable_tokens`` are then those of its default order, and ``signals`` is empty.
+      certainty: ``[n]`` how sure the verifier was of each output token; None where not recorded.
     """
 
     id: str
@@ -108,6 +110,7 @@ class SequenceTrace:
     prompt_ids: IntArray | None = None
     output_ids: IntArray | None = None
     components: tuple[DrafterTrace, ...] = ()
+    certainty: Certainty | None = None
 
     def __post_init__(self) -> None:
         n = self.run_lengths.size
@@ -125,6 +128,11 @@ class SequenceTrace:
         ).require_valid(where)
         if self.components:
             self._require_default_order(where)
+        for name, numbers in (self.certainty or Certainty.unknown(n))._asdict().items():
+            if numbers.shape != (n,):
+                raise TraceError(
+                    f"{where}: verifier_{name} has {numbers.size} entries, expected {n}"
+                )
         for name, ids, size in (
             ("prompt_ids", self.prompt_ids, self.prompt_tokens),
             ("output_ids", self.output_ids, n),

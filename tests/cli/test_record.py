@@ -56,6 +56,7 @@ def test_a_trace_says_what_it_is_of(pair: TinyPair, trace: Path, lookup_trace: P
     assert info.numerics == "float32, cpu, sdpa"
     assert (info.max_new_tokens, info.chat_template) == (30, True)
     assert set(traces.sequences[0].signals) == {"top1_probability", "entropy", "margin"}
+    assert all(np.isfinite(s.certainty or np.nan).all() for s in traces)
     assert read_trace(lookup_trace).info.drafter.startswith("lookup")
 
 
@@ -166,6 +167,7 @@ def test_signals_can_be_left_out(pair: TinyPair, tmp_path: Path) -> None:
     succeed(*command(pair, target, "--no-signals", "--limit", 1))
     traces = read_trace(target)
     assert traces.sequences[0].signals == {}
+    assert traces.sequences[0].certainty is None
     assert traces.info.signal_depth == 0
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.running import refuse, succeed
+from tests.cli.third_party import install
 
 
 def test_policies_are_listed_in_the_order_given(trace: Path) -> None:
@@ -30,6 +31,19 @@ def test_json_can_go_to_a_file_beside_the_table(trace: Path, tmp_path: Path) -> 
     target = tmp_path / "out.json"
     assert "fixed:tau=1" in succeed("simulate", trace, "--json", target).out
     assert len(json.loads(target.read_text(encoding="utf-8"))["policies"]) == 5
+
+
+@pytest.mark.parametrize("command", ["simulate", "compare"])
+def test_hints_are_loaded_for_those_who_take_them(
+    command: str, trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"hinted_{command}"
+    install(tmp_path, monkeypatch, {f"sure-{command}": f"{name}:WhereSure"}, name)
+    options = ("--costs", "draft=0.1", "--json", "-")
+    report = succeed(command, trace, "-p", f"sure-{command}", "-p", "fixed:tau=1", *options).json()
+    hinted, fixed = report["policies"]
+    # Without hints it would draft one token each time.
+    assert hinted["cycles"] < fixed["cycles"]
 
 
 def test_no_drafting_at_all(trace: Path) -> None:

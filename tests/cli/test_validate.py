@@ -57,6 +57,16 @@ def test_replay_is_exact_for_a_policy_that_looks_inside_the_draft(
     assert report["runs"][0]["identical_cycles"]
 
 
+def test_replay_is_exact_for_a_policy_that_takes_hints(
+    pair: TinyPair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch, {"where-sure": "rule_hinted:WhereSure"}, "rule_hinted")
+    report = succeed(
+        *command(pair, "--drafter", pair.drafter), "-p", "where-sure", "--json", "-"
+    ).json()
+    assert report["runs"][0]["identical_cycles"]
+
+
 @pytest.mark.parametrize("options", [("--max-draft-tokens", 0), ("--max-draft-tokens", 1)])
 def test_short_drafts(pair: TinyPair, options: tuple[object, ...]) -> None:
     succeed(*command(pair, *options, "-p", "ewma", "-p", "bandit"))

@@ -40,6 +40,22 @@ class WhileConfident(Policy[Empty, Empty]):
 
     def update(self, state, outcome):
         return state
+
+
+@dataclass(frozen=True)
+class WhereSure(Policy[Empty, Empty]):
+    """Drafts where the verifier was sure of the newest token."""
+
+    takes_hints = True
+
+    def init(self, num_sequences, seed):
+        return State(Empty(), Empty())
+
+    def decide(self, state, cycle):
+        return Decision(cycle.clip(np.where(cycle.hints.verifier_margin > 0.05, 4, 1)))
+
+    def update(self, state, outcome):
+        return state
 '''
 
 

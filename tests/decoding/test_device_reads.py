@@ -1,5 +1,6 @@
 """What the host waits for, on a device that has no values to give it."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -102,9 +103,25 @@ def test_truncated_distributions_cost_no_reads(llama: Any, monkeypatch: pytest.M
         assert most_reads(door, llama, "both", Scripted(), rule=rule) == 1
 
 
-def test_signals_take_reads_of_their_own(llama: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@dataclass(frozen=True)
+class Hinted(Scripted):
+    takes_hints = True
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_hints_take_no_reads_of_their_own(
+    llama: Any, rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with one_door(monkeypatch) as door:
-        assert most_reads(door, llama, "draft-model", Scripted(3), record_signals=True) == 2
+        for drafter in ("both", "draft-model", None):
+            assert most_reads(door, llama, drafter, Hinted(), rule=make_rule(rule)) == 1
+
+
+def test_looking_at_signals_takes_reads_of_their_own(
+    llama: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with one_door(monkeypatch) as door:
+        assert most_reads(door, llama, "draft-model", Scripted(3), record_signals=True) == 1
         # Once for each token but the last, after which there is nothing to decide.
         assert most_reads(door, llama, "draft-model", Stopping(3, threshold=-1.0)) == 4
 

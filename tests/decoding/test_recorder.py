@@ -62,7 +62,7 @@ def make(name: str, model: Any) -> Drafter:
 def propose(drafter: Drafter, text: list[int], tau: int) -> tuple[list[int], Any]:
     """What a drafter says live after a text, tokens and signals ``[tau]``."""
     drafter.begin(0, text)
-    draft = drafter.propose(DraftRequest([0], [text], np.array([tau]), want_signals=True))
+    draft = drafter.propose(DraftRequest([0], [text], np.array([tau]), want_signals=True)).read()
     drafter.end(0)
     return draft.token_ids[0], draft.signals
 

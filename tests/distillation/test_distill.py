@@ -62,7 +62,7 @@ def test_the_draft_loads_and_drafts(made: Path, pair: TinyPair) -> None:
     drafter = load_drafter(str(made), verifier)(1)
     assert drafter is not None
     drafter.begin(0, [5, 6, 7])
-    draft = drafter.propose(DraftRequest([0], [[5, 6, 7]], np.array([4]), want_signals=True))
+    draft = drafter.propose(DraftRequest([0], [[5, 6, 7]], np.array([4]), want_signals=True)).read()
     assert len(draft.token_ids[0]) == 4
     assert set(draft.token_ids[0]) <= set(drafter.token_ids.tolist())  # type: ignore[attr-defined]
     assert draft.signals is not None

@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from hypothesis import strategies as st
 
+from adaptive_spec.hints import Certainty
 from adaptive_spec.traces import (
     SIGNALS,
     SequenceTrace,
@@ -53,7 +54,14 @@ def random_sequence(
         signals=found,
         prompt_ids=rng.integers(0, 2**31, prompt_tokens) if recorded_ids else None,
         output_ids=rng.integers(0, 2**31, n) if recorded_ids else None,
+        certainty=_certainty(rng, n) if recorded_ids else None,
     )
+
+
+def _certainty(rng: np.random.Generator, n: int) -> Certainty:
+    numbers = rng.exponential(size=(2, n)).astype(np.float32).astype(np.float64)
+    numbers[rng.random(numbers.shape) < 0.1] = np.nan
+    return Certainty(*numbers)
 
 
 def example_trace(
@@ -116,6 +124,8 @@ def same_sequence(a: SequenceTrace, b: SequenceTrace) -> bool:
     return (
         all(getattr(a, name) == getattr(b, name) for name in scalars)
         and all(same_array(getattr(a, name), getattr(b, name)) for name in arrays)
+        and (a.certainty is None) == (b.certainty is None)
+        and all(map(same_array, a.certainty or (), b.certainty or ()))
         and a.signals.keys() == b.signals.keys()
         and all(
             same_array(x, y)

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from adaptive_spec.errors import TraceError
+from adaptive_spec.hints import Certainty
 from adaptive_spec.traces import (
     Component,
     DrafterTrace,
@@ -48,6 +49,7 @@ def put_together(a: SequenceTrace, b: SequenceTrace) -> SequenceTrace:
         for known in [s.signals.items()]
     )
     whole = in_default_order(parts)
+    assert a.certainty is not None
     return dataclasses.replace(
         a,
         run_lengths=whole.run_lengths,
@@ -57,6 +59,7 @@ def put_together(a: SequenceTrace, b: SequenceTrace) -> SequenceTrace:
         signals={},
         output_ids=np.arange(n),
         components=parts,
+        certainty=Certainty(*(numbers[:n] for numbers in a.certainty)),
     )
 
 

@@ -74,8 +74,16 @@ def test_signals_are_rounded_to_float32(tmp_path: Path) -> None:
 
 def test_signals_may_be_left_out(written: tuple[TraceSet, Path]) -> None:
     traces, path = written
-    bare = TraceSet(traces.info, tuple(replace(s, signals={}) for s in traces))
+    bare = TraceSet(traces.info, tuple(replace(s, signals={}, certainty=None) for s in traces))
     assert same_trace(read_trace(path, signals=False), bare)
+
+
+def test_certainty_may_be_missing(written: tuple[TraceSet, Path]) -> None:
+    traces, path = written
+    columns = ["verifier_entropy", "verifier_margin"]
+    pq.write_table(pq.read_table(path).drop_columns(columns), path)
+    bare = TraceSet(traces.info, tuple(replace(s, certainty=None) for s in traces))
+    assert same_trace(read_trace(path), bare)
 
 
 def test_metadata_names_format_and_versions(written: tuple[TraceSet, Path]) -> None:
@@ -246,6 +254,9 @@ def first_to(value: Any) -> Callable[[list[Any]], list[Any]]:
         (replaced("entropy_first", first_to(None)), "only one is null"),
         (replaced("entropy_later", first_to([[0.5]] * 99)), "lists of one length, got 99"),
         (replaced("entropy_later", first_to([None])), "has missing lists"),
+        (replaced("verifier_entropy", first_to([])), "verifier_entropy has 0 entries"),
+        (replaced("verifier_margin", first_to(None)), "'verifier_margin': only one has a value"),
+        (lambda t: t.drop_columns(["verifier_margin"]), "'verifier_margin': only one has a value"),
         (lambda t: t.slice(0, 0), "holds no sequences"),
     ],
 )

@@ -69,6 +69,7 @@ def test_round_trip(tmp_path_factory: pytest.TempPathFactory, traces: TraceSet) 
                 signals={},
                 prompt_ids=None,
                 output_ids=None,
+                certainty=None,
             )
             for s in traces
         ),

@@ -28,7 +28,7 @@ class DraftRequest:
       texts: ``[B]`` prompt and verified output so far; extends what the row was shown before.
       tau: ``[B]`` most tokens to propose, >= 0; rows with 0 are left alone.
       keep_drafting: asked after 1, 2... tokens which rows draft on; None to draft tau tokens.
-      want_signals: whether to return signals.
+      want_signals: whether to return signals; ``want_confidence``: at least top-1 probabilities.
       chooser: how rows choose tokens from logits, for drafters that have some; None for the argmax.
       catch_up: ``[B, D]`` drafters that are to read the text without drafting; None for nobody.
       looks_back: whether ``run_lengths`` will be asked for.
@@ -39,6 +39,7 @@ class DraftRequest:
     tau: IntArray
     keep_drafting: KeepDrafting | None = None
     want_signals: bool = False
+    want_confidence: bool = False
     chooser: Chooser | None = None
     catch_up: BoolArray | None = None
     looks_back: bool = False
@@ -52,6 +53,11 @@ class DraftRequest:
     def needs_signals(self) -> bool:
         """Whether signals must be made: to be returned, or to be shown to ``keep_drafting``."""
         return self.want_signals or self.keep_drafting is not None
+
+    @property
+    def needs_confidence(self) -> bool:
+        """Whether top-1 probabilities must be made, alone or among other signals."""
+        return self.want_confidence or self.needs_signals
 
 
 class Drafter(abc.ABC):
@@ -114,6 +120,14 @@ class Drafter(abc.ABC):
         Rows and texts are as in ``DraftRequest``.
         """
         return np.array([[self.has_room(text)] for text in texts], np.bool_)
+
+    def match_length(self, rows: Sequence[int], texts: Sequence[Sequence[int]]) -> FloatArray:
+        """Tokens of context that a lookup matches behind each text, ``[B, D]``; NaN for nothing.
+
+        Rows and texts are as in ``DraftRequest``.
+        """
+        del texts
+        return np.full((len(rows), 1), np.nan)
 
     @abc.abstractmethod
     def propose(self, asked: DraftRequest) -> Draft:

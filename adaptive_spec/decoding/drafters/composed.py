@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from adaptive_spec._arrays import BoolArray, IntArray
+from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec.decoding.draft import Aside, Draft, Unread
 from adaptive_spec.decoding.drafters.base import Drafter, DraftRequest, KeepDrafting, empty_signals
 from adaptive_spec.decoding.sampling import DraftDistributions
@@ -73,6 +73,9 @@ class ComposedDrafter(Drafter):
         together: BoolArray = np.concatenate(parts, axis=1)
         return together
 
+    def match_length(self, rows: Sequence[int], texts: Sequence[Sequence[int]]) -> FloatArray:
+        return np.concatenate([c.match_length(rows, texts) for c in self.components], axis=1)
+
     def propose(self, asked: DraftRequest) -> Draft:
         there = self.available(asked.rows, asked.texts)
         drafter = np.where(there.any(axis=1), there.argmax(axis=1), NO_DRAFTER)
@@ -81,7 +84,7 @@ class ComposedDrafter(Drafter):
     def propose_by(self, drafter: IntArray, asked: DraftRequest) -> Draft:
         rows, texts, tau = asked.rows, asked.texts, asked.tau
         keep, chooser = asked.keep_drafting, asked.chooser
-        signals = empty_signals(len(rows), asked.depth) if asked.needs_signals else None
+        signals = empty_signals(len(rows), asked.depth) if asked.needs_confidence else None
         drafted: list[list[int]] = [[] for _ in rows]
         drawn_from: list[DraftDistributions] = []
         unread: list[Unread] = []
@@ -101,6 +104,7 @@ class ComposedDrafter(Drafter):
                     np.minimum(tau[index], room) * drafts[index],
                     keep and _Among(keep, index, len(rows)),
                     asked.want_signals,
+                    asked.want_confidence,
                     chooser and chooser.take(index),
                     None if reads is None else reads[index],
                     asked.looks_back,

@@ -21,6 +21,7 @@ from adaptive_spec.decoding.drafters.predictions import Predictions
 from adaptive_spec.decoding.prefix import read_prompts
 from adaptive_spec.decoding.runner import ModelRunner
 from adaptive_spec.decoding.sampling import Contexts
+from adaptive_spec.decoding.token_signals import token_signals, top1_probability
 from adaptive_spec.decoding.verification import Chooser, DraftChoices
 from adaptive_spec.policy import DraftSignals
 
@@ -31,8 +32,8 @@ class DraftModelDrafter(Drafter):
     Before it drafts, one pass feeds every verified token that its cache lacks: the last one always,
     the bonus token after full acceptance, all of a stretch that was decoded without drafting.
 
-    Proposals stay on the device, for verification to read, unless signals are asked for: these are
-    for the host, and are read at once, together with their tokens.
+    Proposals and their signals stay on the device, for verification to read, unless somebody looks
+    at them while drafting: then they are read at once.
     """
 
     drafting = "token"
@@ -84,8 +85,9 @@ class DraftModelDrafter(Drafter):
 
     def propose(self, asked: DraftRequest) -> Draft:
         rows, texts, tau = asked.rows, asked.texts, asked.tau
-        depth, wants, keep_drafting = asked.depth, asked.needs_signals, asked.keep_drafting
-        proposals = _Proposals(len(rows), depth, empty_signals(len(rows), depth) if wants else None)
+        depth, keep_drafting = asked.depth, asked.keep_drafting
+        signals = empty_signals(len(rows), depth) if asked.needs_confidence else None
+        proposals = _Proposals(len(rows), depth, signals)
         reads = tau > 0 if asked.catch_up is None else (tau > 0) | asked.catch_up[:, 0]
         active = np.flatnonzero(reads)
         if active.size == 0:
@@ -105,12 +107,12 @@ class DraftModelDrafter(Drafter):
         if active.size:
             choices = DraftChoices(chooser, texts, active)
         for step in range(1, depth + 1):
-            tokens, column = self._choose(logits[:, 0], choices, with_signals=wants)
+            tokens, column = self._choose(logits[:, 0], choices, asked)
             proposals.add(active, column)
             going_on = tau[active] > step
             if keep_drafting is not None and going_on.any():
-                signals = proposals.read()
-                going_on &= keep_drafting(step, first_columns(signals, step))[active]
+                seen = first_columns(proposals.read(), step)
+                going_on &= keep_drafting(step, seen)[active]
             if not going_on.any():
                 break
             if not going_on.all():
@@ -174,35 +176,20 @@ class DraftModelDrafter(Drafter):
 
     @torch.inference_mode()
     def _choose(
-        self, logits: torch.Tensor, choices: DraftChoices, *, with_signals: bool
+        self, logits: torch.Tensor, choices: DraftChoices, asked: DraftRequest
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Next token of each row ``[b]``, and what is to be read back: ``[b]`` or ``[b, 4]``."""
+        """Next token of each row ``[b]``, and what is to be read back: ``[b]``, or ``[b, 1 + k]``.
+
+        The latter with the first ``k`` of its signals, where they are asked for.
+        """
         logits = logits[:, : self.vocab_size]
         tokens = choices.choose(logits, self.token_ids)
         fed = tokens.clamp(min=0)  # -1 marks broken logits until the host sees it
-        if not with_signals:
+        if not asked.needs_confidence:
             return fed, tokens
+        said = token_signals(logits) if asked.needs_signals else top1_probability(logits)
         # Tokens travel as floats, exactly: no vocabulary comes near 2**24.
-        return fed, torch.cat([tokens[:, None].float(), token_signals(logits)], dim=-1)
-
-
-def token_signals(logits: torch.Tensor) -> torch.Tensor:
-    """Top-1 probability, entropy (nats) and margin of a model's logits, ``[b, V] -> [b, 3]``.
-
-    Sampling parameters and noise do not enter: signals say how sure the model itself is.
-    """
-    logits = logits.float()
-    logs = logits.log_softmax(-1)
-    largest, first = logits.max(-1, keepdim=True)
-    # Neither topk nor torch.special.entr: each takes longer than all of this. 0 * -inf must be 0.
-    entropy = -(logs.exp() * logs.clamp(min=-1e9)).sum(-1)
-    second = logits.scatter(-1, first, -torch.inf).amax(-1)
-    parts = (
-        logs.gather(-1, first)[:, 0].exp(),
-        entropy,
-        largest[:, 0] - second,
-    )
-    return torch.stack(parts, dim=-1)
+        return fed, torch.cat([tokens[:, None].float(), said], dim=-1)
 
 
 class _Reading:
@@ -253,14 +240,15 @@ class _Proposals:
         self._depth = 0
 
     def add(self, rows: IntArray, column: torch.Tensor) -> None:
-        """The next token (and signals) of these rows, ``[b]`` or, with signals, ``[b, 4]``."""
+        """The next token of these rows, ``[b]``; or, with ``k`` signals, ``[b, 1 + k]``."""
         self._steps.append((rows, column))
 
     def draft(self) -> Draft:
-        """Everything drafted: with signals on the host, else on the device."""
-        if self._signals is not None:
+        """Everything drafted: on the host where somebody looked at it, else on the device."""
+        if self._depth:
             return Draft(self._token_ids, self.read())
-        return Draft(self._token_ids, unread=(self._unread(),) if self._steps else ())
+        unread = (self._unread(),) if self._steps else ()
+        return Draft(self._token_ids, self._signals, unread=unread)
 
     def read(self) -> DraftSignals:
         """The signals of everything drafted so far; reads its tokens, too."""
@@ -281,8 +269,11 @@ class _Proposals:
         index = np.zeros((rows.size, len(self._steps)), np.int64)
         index[column, step] = np.arange(column.size)
         flat = torch.cat([tokens for _, tokens in self._steps])
-        tokens = flat.take(transfer.array_to_device(index, flat.device))
-        return Unread(rows, np.bincount(column, minlength=rows.size), tokens)
+        columns = flat[transfer.array_to_device(index, flat.device)]
+        counts = np.bincount(column, minlength=rows.size)
+        if self._signals is None:
+            return Unread(rows, counts, columns)
+        return Unread(rows, counts, columns[..., 0].long(), columns[..., 1:])
 
     def _put(self, rows: IntArray, part: npt.NDArray[Any], signals: DraftSignals) -> None:
         refuse_broken(part[:, 0])

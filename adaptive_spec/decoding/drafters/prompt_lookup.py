@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adaptive_spec._arrays import BoolArray, IntArray
+from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec.decoding.draft import Draft
 from adaptive_spec.decoding.drafters.base import (
     Drafter,
@@ -138,6 +138,10 @@ class PromptLookupDrafter(Drafter):
     def available(self, rows: Sequence[int], texts: Sequence[Sequence[int]]) -> BoolArray:
         found = (self._follow(row, text)[-1] for row, text in zip(rows, texts, strict=True))
         return np.array([[match is not None] for match in found], np.bool_)
+
+    def match_length(self, rows: Sequence[int], texts: Sequence[Sequence[int]]) -> FloatArray:
+        found = (self._follow(row, text)[-1] for row, text in zip(rows, texts, strict=True))
+        return np.array([[np.nan if match is None else match.length] for match in found])
 
     def _follow(self, row: int, text: Sequence[int]) -> list[Match | None]:
         """What was found after each token since the prompt, up to the text's end."""

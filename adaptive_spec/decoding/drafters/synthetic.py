@@ -57,7 +57,12 @@ class SyntheticDrafter(Drafter):
 
     def propose(self, asked: DraftRequest) -> Draft:
         whole = replace(
-            asked, keep_drafting=None, want_signals=False, catch_up=None, looks_back=False
+            asked,
+            keep_drafting=None,
+            want_signals=False,
+            want_confidence=False,
+            catch_up=None,
+            looks_back=False,
         )
         told = self.oracle.propose(whole).read().token_ids
         drafted = [

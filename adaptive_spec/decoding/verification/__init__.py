@@ -11,7 +11,6 @@ from adaptive_spec.decoding.verification.divergence import Divergence, explain_d
 from adaptive_spec.decoding.verification.greedy import (
     GREEDY,
     GreedyMatch,
-    greedy_match,
     greedy_tokens,
 )
 from adaptive_spec.decoding.verification.rejection import RejectionSampling
@@ -33,7 +32,6 @@ __all__ = [
     "Verdict",
     "VerificationRule",
     "explain_divergence",
-    "greedy_match",
     "greedy_tokens",
     "make_rule",
 ]

@@ -3,18 +3,21 @@
 import abc
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from adaptive_spec._arrays import IntArray
+from adaptive_spec.decoding import transfer
 from adaptive_spec.decoding.draft import Draft
 from adaptive_spec.decoding.sampling.contexts import Contexts
 from adaptive_spec.decoding.sampling.distributions import Distribution
 from adaptive_spec.decoding.sampling.parameters import SamplingParameters
+from adaptive_spec.decoding.token_signals import token_signals
 from adaptive_spec.errors import NumericsError
+from adaptive_spec.hints import Certainty
 
 
 class Choice(NamedTuple):
@@ -37,10 +40,13 @@ class Verdict:
     Attributes:
       num_accepted_tokens: ``[B]`` drafted tokens that are accepted.
       token_ids: for each row, the accepted tokens and the verifier's next one.
+      certainty: ``[B]`` how sure the verifier was of that one; None where not asked for, or not
+        told.
     """
 
     num_accepted_tokens: IntArray
     token_ids: list[list[int]]
+    certainty: Certainty | None = None
 
 
 @dataclass(frozen=True)
@@ -51,17 +57,39 @@ class Block:
       texts: ``[B]`` verified text, prompt included.
       draft: what follows it; rows that no ``drawn_from`` names proposed without a draw.
       seeds: ``[B]`` of the sequences' noise.
+      wants_certainty: whether the verdict is to tell how sure the verifier was.
     """
 
     texts: Sequence[Sequence[int]]
     draft: Draft
     seeds: npt.NDArray[np.uint64]
+    wants_certainty: bool = False
 
     def contexts(self, logits: torch.Tensor) -> Contexts:
         """The places of logits ``[B, width, V]``, row by row."""
         _, width, vocab_size = logits.shape
         drafted = self.draft.on_device(logits.device, width - 1)
         return Contexts.along_blocks(self.texts, self.seeds, drafted, vocab_size)
+
+    def read(
+        self, values: torch.Tensor, logits: torch.Tensor, accepted: torch.Tensor
+    ) -> tuple[npt.NDArray[Any], Certainty]:
+        """These int64 values on the host, the draft's tokens, and how sure the verifier was.
+
+        All in one read. Its certainty is worked out at the one place of each row that counts.
+
+        Args:
+          values: of any shape.
+          logits: ``[B, width, V]``.
+          accepted: ``[B]`` on the device.
+        """
+        row = torch.arange(accepted.shape[0], device=accepted.device)
+        seen = token_signals(logits[row, accepted])[:, 1:]
+        packed = torch.cat([values.reshape(-1), transfer.as_integers(seen).reshape(-1)])
+        flat = self.draft.read_with(packed)
+        own, numbers = np.split(flat, [values.numel()])
+        entropy, margin = transfer.from_integers(numbers).reshape(-1, 2).T
+        return own.reshape(values.shape), Certainty(entropy, margin)
 
 
 class VerificationRule(abc.ABC):
@@ -122,7 +150,10 @@ class VerificationRule(abc.ABC):
 
 
 def verdict(
-    accepted: npt.NDArray[np.int64], final: npt.NDArray[np.int64], drafts: Sequence[Sequence[int]]
+    accepted: npt.NDArray[np.int64],
+    final: npt.NDArray[np.int64],
+    drafts: Sequence[Sequence[int]],
+    certainty: Certainty | None = None,
 ) -> Verdict:
     """The verdict on rows that accept so many tokens ``[B]`` and go on with these ``[B]``.
 
@@ -138,10 +169,36 @@ def verdict(
         [*draft[:n], token]
         for draft, n, token in zip(drafts, accepted.tolist(), final.tolist(), strict=True)
     ]
-    return Verdict(accepted.astype(np.int64), tokens)
+    return Verdict(accepted.astype(np.int64), tokens, certainty)
 
 
-def matched(own: npt.NDArray[np.int64], drafts: Sequence[Sequence[int]]) -> Verdict:
+def match(own: torch.Tensor, logits: torch.Tensor, block: Block) -> Verdict:
+    """Accepts drafted tokens while they equal the verifier's own; one read from the device.
+
+    Args:
+      own: ``[B, width]`` tokens on the device.
+      logits: ``[B, width, V]`` of the verifier.
+      block: what the pass went over.
+
+    Raises:
+      NumericsError: a token that counts is negative, which marks logits that are no numbers.
+    """
+    draft = block.draft
+    if not block.wants_certainty:
+        return matched(draft.read_with(own), draft.token_ids)
+    count = transfer.to_device(draft.num_tokens.tolist(), own.device)
+    column = torch.arange(own.shape[1] - 1, device=own.device)
+    drafted = draft.on_device(own.device, own.shape[1] - 1)
+    right = (own[:, :-1] == drafted) & (column < count[:, None])
+    chosen, certainty = block.read(own, logits, right.long().cumprod(1).sum(1))
+    return matched(chosen, draft.token_ids, certainty)
+
+
+def matched(
+    own: npt.NDArray[np.int64],
+    drafts: Sequence[Sequence[int]],
+    certainty: Certainty | None = None,
+) -> Verdict:
     """Accepts drafted tokens while they equal the verifier's own, ``[B, width]``.
 
     Raises:
@@ -155,4 +212,4 @@ def matched(own: npt.NDArray[np.int64], drafts: Sequence[Sequence[int]]) -> Verd
     final = own[np.arange(len(drafts)), accepted]
     counts = np.arange(own.shape[1]) <= num_drafted[:, None]
     final[((own < 0) & counts).any(axis=1)] = -1
-    return verdict(accepted, final, drafts)
+    return verdict(accepted, final, drafts, certainty)

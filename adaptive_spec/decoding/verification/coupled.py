@@ -18,7 +18,7 @@ from adaptive_spec.decoding.verification.base import (
     Choice,
     Verdict,
     VerificationRule,
-    matched,
+    match,
 )
 
 
@@ -45,4 +45,4 @@ class CoupledNoise(VerificationRule):
 
     def verify(self, logits: torch.Tensor, block: Block) -> Verdict:
         own = self.choose(logits.flatten(0, 1), block.contexts(logits)).token_ids
-        return matched(block.draft.read_with(own.view(logits.shape[:2])), block.draft.token_ids)
+        return match(own.view(logits.shape[:2]), logits, block)

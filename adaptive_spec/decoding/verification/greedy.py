@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 
 import torch
 
-from adaptive_spec.decoding.draft import Draft
 from adaptive_spec.decoding.sampling import Contexts, SamplingParameters, over_vocabulary
 from adaptive_spec.decoding.verification.base import (
     Block,
     Choice,
     Verdict,
     VerificationRule,
-    matched,
+    match,
 )
 from adaptive_spec.errors import ConfigError
 
@@ -26,19 +25,6 @@ def greedy_tokens(logits: torch.Tensor) -> torch.Tensor:
     # looking at the winner is enough.
     largest, tokens = logits.max(-1)
     return torch.where(largest.isfinite(), tokens, -1)
-
-
-def greedy_match(logits: torch.Tensor, draft: Draft) -> Verdict:
-    """Compares drafts with the verifier's own choices; one read from the device.
-
-    Args:
-      logits: ``[B, width, V]``; entry i follows the last verified token and i drafted ones.
-      draft: of each row, fewer tokens than ``width``.
-
-    Raises:
-      NumericsError: logits that are not numbers.
-    """
-    return matched(draft.read_with(greedy_tokens(logits)), draft.token_ids)
 
 
 @dataclass(frozen=True)
@@ -75,10 +61,11 @@ class GreedyMatch(VerificationRule):
         return Choice(tokens)
 
     def verify(self, logits: torch.Tensor, block: Block) -> Verdict:
+        scores = logits
         if self.sampling.reads_text:
             flat = logits.flatten(0, 1).float()
-            logits = self.sampling.processed(flat, block.contexts(logits)).view(logits.shape)
-        return greedy_match(logits, block.draft)
+            scores = self.sampling.processed(flat, block.contexts(logits)).view(logits.shape)
+        return match(greedy_tokens(scores), logits, block)
 
 
 GREEDY = GreedyMatch()

@@ -91,13 +91,15 @@ class Places(NamedTuple):
     """The verifier's distributions along the blocks of a batch, and what was drafted there.
 
     Attributes:
-      block: what the pass went over; ``contexts``: its ``B * width`` places.
+      block: what the pass went over; ``logits``: ``[B, width, V]`` of the verifier.
+      contexts: the ``B * width`` places.
       p: the verifier's distributions there.
       width: places of a row.
       drafted: ``[B, width - 1]`` on the device, 0 beyond a row's draft; ``num_drafted``: ``[B]``.
     """
 
     block: Block
+    logits: torch.Tensor
     contexts: Contexts
     p: Distribution
     width: int
@@ -111,7 +113,7 @@ class Places(NamedTuple):
         p = sampling.distribution(logits.flatten(0, 1), contexts)
         assert contexts.drafted is not None
         num_drafted = transfer.to_device(block.draft.num_tokens.tolist(), logits.device)
-        return Places(block, contexts, p, logits.shape[1], contexts.drafted, num_drafted)
+        return Places(block, logits, contexts, p, logits.shape[1], contexts.drafted, num_drafted)
 
     def p_drafted(self) -> torch.Tensor:
         """Probability of each drafted token, ``[B, width - 1]``."""
@@ -135,9 +137,12 @@ class Places(NamedTuple):
         column = torch.arange(self.width, device=accepted.device)
         broken = ~self.p.finite.view(-1, self.width) & (column <= self.num_drafted[:, None])
         drawn = torch.where(broken.any(1), -1, drawn)
-        draft = self.block.draft
-        count, final = draft.read_with(torch.stack([accepted, drawn]))
-        return verdict(count, final, draft.token_ids)
+        block, found = self.block, torch.stack([accepted, drawn])
+        if not block.wants_certainty:
+            count, final = block.draft.read_with(found)
+            return verdict(count, final, block.draft.token_ids)
+        (count, final), certainty = block.read(found, self.logits, accepted)
+        return verdict(count, final, block.draft.token_ids, certainty)
 
     def _index(self, accepted: torch.Tensor) -> torch.Tensor:
         return torch.arange(accepted.shape[0], device=accepted.device) * self.width + accepted

@@ -52,9 +52,12 @@ def test_each_row_is_drafted_for_by_the_first_that_proposes(model: Any) -> None:
     for row, text in enumerate(texts):
         drafter.begin(row, text)
     assert drafter.available([0, 1], texts).tolist() == [[True, True], [False, True]]
-    draft = drafter.propose(DraftRequest([0, 1], texts, np.array([3, 2]), want_signals=True))
-    alone = drafter.components[1].propose(
-        DraftRequest([1], [NEW], np.array([2]), want_signals=True)
+    np.testing.assert_equal(drafter.match_length([0, 1], texts), [[3, np.nan], [np.nan, np.nan]])
+    draft = drafter.propose(DraftRequest([0, 1], texts, np.array([3, 2]), want_signals=True)).read()
+    alone = (
+        drafter.components[1]
+        .propose(DraftRequest([1], [NEW], np.array([2]), want_signals=True))
+        .read()
     )
     assert draft.token_ids == [[4, 1, 2], alone.token_ids[0]]
     assert draft.signals is not None

@@ -90,7 +90,7 @@ def test_signals_are_those_of_the_softmax() -> None:
     for row, text in enumerate(texts):
         mine.begin(row, text)
     tau = np.array([4, 0, 2])
-    draft = mine.propose(DraftRequest([0, 1, 2], texts, tau, want_signals=True))
+    draft = mine.propose(DraftRequest([0, 1, 2], texts, tau, want_signals=True)).read()
     assert draft.signals is not None
     for i, (text, proposal) in enumerate(zip(texts, draft.token_ids, strict=True)):
         assert len(proposal) == tau[i]

@@ -10,7 +10,7 @@ from transformers import NoRepeatNGramLogitsProcessor
 from adaptive_spec import ConfigError, NumericsError
 from adaptive_spec.decoding.draft import Draft
 from adaptive_spec.decoding.sampling import SamplingParameters
-from adaptive_spec.decoding.verification import GreedyMatch, greedy_match, greedy_tokens
+from adaptive_spec.decoding.verification import GREEDY, Block, GreedyMatch, Verdict, greedy_tokens
 from tests.decoding.scripted import DRAFTERS, Scripted, engine, generate, requests
 from tests.tiny_models import tiny_llama
 
@@ -22,6 +22,11 @@ def one_hot(own: list[list[int]]) -> torch.Tensor:
     return torch.nn.functional.one_hot(torch.tensor(own), 4).float()
 
 
+def judged(logits: torch.Tensor, drafts: list[list[int]], **options: Any) -> Verdict:
+    seeds = np.zeros(len(drafts), np.uint64)
+    return GREEDY.verify(logits, Block([[0]] * len(drafts), Draft(drafts), seeds, **options))
+
+
 @given(st.data())
 def test_accepts_what_the_verifier_would_have_written(data: st.DataObject) -> None:
     width = data.draw(st.integers(1, 5))
@@ -29,7 +34,7 @@ def test_accepts_what_the_verifier_would_have_written(data: st.DataObject) -> No
     row = st.lists(tokens, min_size=width, max_size=width)
     own = data.draw(st.lists(row, min_size=batch, max_size=batch))
     drafts = [data.draw(st.lists(tokens, max_size=width - 1)) for _ in range(batch)]
-    verdict = greedy_match(one_hot(own), Draft(drafts))
+    verdict = judged(one_hot(own), drafts)
     for choice, draft, count, emitted in zip(
         own, drafts, verdict.num_accepted_tokens, verdict.token_ids, strict=True
     ):
@@ -45,9 +50,28 @@ def test_logits_that_are_not_numbers_are_refused_where_they_count(bad: float) ->
     logits = one_hot([[1, 2, 3], [1, 2, 3]])
     logits[0, 2, 1] = bad
     with pytest.raises(NumericsError, match="not finite"):
-        greedy_match(logits, Draft([[1, 2], []]))
-    verdict = greedy_match(logits, Draft([[1], [0]]))  # row 0's third logits follow padding
+        judged(logits, [[1, 2], []])
+    verdict = judged(logits, [[1], [0]])  # row 0's third logits follow padding
     np.testing.assert_array_equal(verdict.num_accepted_tokens, [1, 0])
+
+
+@given(st.data())
+def test_certainty_is_of_the_place_behind_what_is_accepted(data: st.DataObject) -> None:
+    width, batch = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 3))
+    row = st.lists(tokens, min_size=width, max_size=width)
+    own = data.draw(st.lists(row, min_size=batch, max_size=batch))
+    drafts = [data.draw(st.lists(tokens, max_size=width - 1)) for _ in range(batch)]
+    sharpness = torch.arange(1.0, batch * width + 1).view(batch, width, 1)
+    verdict = judged(one_hot(own) * sharpness, drafts, wants_certainty=True)
+    plain = judged(one_hot(own), drafts)
+    assert plain.certainty is None
+    assert verdict.token_ids == plain.token_ids
+    assert verdict.certainty is not None
+    margin = sharpness[np.arange(batch), plain.num_accepted_tokens, 0].numpy()
+    np.testing.assert_allclose(verdict.certainty.margin, margin, rtol=1e-6)
+    p = np.exp(margin) / (np.exp(margin) + 3)
+    entropy = -p * np.log(p) - (1 - p) * np.log((1 - p) / 3)
+    np.testing.assert_allclose(verdict.certainty.entropy, entropy, rtol=1e-3)
 
 
 def test_masked_logits_are_allowed() -> None:

@@ -1,0 +1,254 @@
+"""Live decoding and replay show a policy the same before a draft starts, up to rounding."""
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from adaptive_spec import ConstantCosts, Controller
+from adaptive_spec._arrays import BoolArray
+from adaptive_spec.decoding import (
+    ComposedDrafter,
+    DecodingEngine,
+    Drafter,
+    DraftModelDrafter,
+    ModelRunner,
+    PromptLookupDrafter,
+    Request,
+    StopRules,
+    SyntheticDrafter,
+    early_exit_drafter,
+)
+from adaptive_spec.decoding.recorder import Recorder
+from adaptive_spec.decoding.sampling import SamplingParameters
+from adaptive_spec.decoding.verification import (
+    GREEDY,
+    RULES,
+    CoupledNoise,
+    VerificationRule,
+    make_rule,
+)
+from adaptive_spec.hints import Hints
+from adaptive_spec.policy import Cycle, Decision, DraftSignals, Empty, State
+from adaptive_spec.simulations import replay
+from adaptive_spec.traces import Component, Hazards, TraceInfo, TraceSet
+from tests.decoding.looking_back import Watchful
+from tests.decoding.scripted import prompts
+from tests.tiny_models import VOCABULARY, perturbed, tiny_llama
+
+COSTS = ConstantCosts(draft=0.2, verify=0.05, drafts=(("lookup", 0.01),))
+MOST = 6
+TOLERANCE = 1e-4
+COUPLED = CoupledNoise(SamplingParameters(temperature=0.8, repetition_penalty=1.2), seed=3)
+
+
+@dataclass(frozen=True)
+class Hinted(Watchful):
+    """Random drafts by random drafters, and none where any hint speaks against it."""
+
+    takes_hints = True
+    looks_back = False
+
+    def decide(self, state: State[Empty, Empty], cycle: Cycle) -> Decision:
+        hints, drafts = cycle.hints, super().decide(state, cycle)
+        assert hints is not None
+        assert drafts.drafter is not None
+        own = np.arange(drafts.drafter.size), np.maximum(drafts.drafter, 0)
+        against = (
+            (hints.verifier_entropy > 2.5).astype(np.int64)
+            + (hints.verifier_margin < 0.1)
+            + (hints.match_length[own] < 2)
+            + (hints.draft_probability[own] < 0.2)
+        )
+        return drafts._replace(tau=cycle.clip(drafts.tau - 3 * against))
+
+
+@dataclass(frozen=True)
+class HintedBack(Hinted):
+    """Likewise, where drafters are asked what they would have said."""
+
+    looks_back = True
+
+
+@dataclass(frozen=True)
+class HintedInside(Hinted):
+    """Likewise, and stops where the drafter is unsure."""
+
+    def keep_drafting(
+        self, state: State[Empty, Empty], cycle: Cycle, depth: int, signals: DraftSignals
+    ) -> BoolArray:
+        return ~(signals.margin[:, -1] < 0.2)
+
+
+@functools.cache
+def model() -> Any:
+    return tiny_llama()
+
+
+def part(name: str, slots: int) -> Drafter:
+    if name == "lookup":
+        return PromptLookupDrafter(max_ngram=3)
+    if name == "early-exit":
+        return early_exit_drafter(model(), 2, slots=slots)
+    if name == "synthetic":
+        oracle = DraftModelDrafter(ModelRunner(model(), slots=slots), "verifier")
+        return SyntheticDrafter(oracle, Hazards(hazard=0.3), VOCABULARY)
+    small = perturbed(tiny_llama())
+    small.config.max_position_embeddings = 30
+    return DraftModelDrafter(ModelRunner(small, slots=slots), name)
+
+
+def drafter_of(name: str, slots: int) -> Drafter:
+    parts = [part(each, slots) for each in name.split("+")]
+    return parts[0] if len(parts) == 1 else ComposedDrafter(parts)
+
+
+def requests() -> list[Request]:
+    return [Request(f"r{i}", ids, 24 - i) for i, ids in enumerate(prompts(4, longest=25))]
+
+
+def engine(
+    drafter: Drafter, policy: Any, batch_size: int, rule: VerificationRule
+) -> DecodingEngine:
+    return DecodingEngine(
+        ModelRunner(model(), slots=batch_size),
+        drafter,
+        Controller(policy, costs=COSTS, max_draft_tokens=MOST, seed=5, drafters=drafter.names),
+        StopRules((3, 17)),
+        batch_size=batch_size,
+        rule=rule,
+        measured_times=False,
+    )
+
+
+@functools.cache
+def trace_of(name: str, rule: VerificationRule) -> TraceSet:
+    drafter = drafter_of(name, 1)
+    done = engine(drafter, Watchful(), 1, rule).complete(requests())
+    recorder = Recorder(
+        drafter, 256, signal_depth=MOST, rule=rule, vocab_size=VOCABULARY, verifier=model()
+    )
+    parts = tuple(Component(c.spec, c.drafting) for c in drafter.components)
+    info = TraceInfo(
+        "tiny", drafter.spec, drafter.drafting, components=parts if len(parts) > 1 else ()
+    )
+    return TraceSet(info, tuple(map(recorder.record, requests(), done)))
+
+
+def by_sequence(policy: Hinted) -> dict[int, tuple[list[Any], list[list[float]]]]:
+    """Each sequence's cycles, and the hints that its policy was given in them."""
+    found: dict[int, tuple[list[Any], list[list[float]]]] = {}
+    for outcome in policy.told:
+        hints = outcome.cycle.hints
+        assert hints is not None
+        for i, sequence in enumerate(outcome.cycle.sequence_id.tolist()):
+            cycles, shown = found.setdefault(sequence, ([], []))
+            emitted = int(outcome.cycle.emitted_tokens[i])
+            cycles.append((emitted, int(outcome.tau[i]), int(outcome.drafter[i])))
+            shown.append(np.concatenate([np.atleast_1d(part[i]) for part in hints]).tolist())
+    return found
+
+
+CASES = [
+    *((name, Hinted) for name in ("lookup", "early-exit", "short-context", "synthetic")),
+    *(("lookup+early-exit", kind) for kind in (Hinted, HintedBack, HintedInside)),
+    *(("short-context", kind) for kind in (HintedBack, HintedInside)),
+]
+
+
+@pytest.mark.parametrize("rule", [GREEDY, COUPLED], ids=["greedy", "coupled"])
+@pytest.mark.parametrize("batch_size", [1, 3])
+@pytest.mark.parametrize(("name", "kind"), CASES)
+def test_replay_shows_what_live_decoding_shows(
+    name: str, kind: type[Hinted], batch_size: int, rule: VerificationRule
+) -> None:
+    if name == "synthetic" and rule is COUPLED:
+        pytest.skip("synthetic hazards are exact where the verifier's choice is its argmax")
+    live, again = kind(), kind()
+    engine(drafter_of(name, batch_size), live, batch_size, rule).complete(requests())
+    replay(
+        again,
+        trace_of(name, rule),
+        costs=COSTS,
+        max_draft_tokens=MOST,
+        seed=5,
+        concurrency=batch_size,
+    )
+    mine, theirs = by_sequence(live), by_sequence(again)
+    assert mine.keys() == theirs.keys()
+    for sequence, (cycles, shown) in mine.items():
+        assert cycles == theirs[sequence][0]
+        np.testing.assert_allclose(shown, theirs[sequence][1], atol=TOLERANCE)
+    told = [hints for o in live.told if (hints := o.cycle.hints) is not None]
+    known = {
+        field: any(np.isfinite(getattr(hints, field)).any() for hints in told)
+        for field in Hints._fields
+    }
+    assert known["verifier_entropy"]
+    assert known["verifier_margin"]
+    assert known["draft_probability"] == ("early-exit" in name or "short-context" in name)
+    if "lookup" not in name or rule is GREEDY:  # sampled text of a random model repeats nothing
+        assert known["match_length"] == ("lookup" in name)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_certainty_is_of_the_newest_token_whatever_the_rule(rule: str) -> None:
+    policy = Hinted()
+    chosen = make_rule(rule)
+    done = engine(part("early-exit", 3), policy, 3, chosen).complete(requests())
+    texts = [[*r.prompt_ids, *c.token_ids] for r, c in zip(requests(), done, strict=True)]
+    compared = 0
+    for outcome in policy.told:
+        cycle = outcome.cycle
+        assert cycle.hints is not None
+        for i, sequence in enumerate(cycle.sequence_id.tolist()):
+            shown = cycle.hints.verifier_entropy[i], cycle.hints.verifier_margin[i]
+            if cycle.emitted_tokens[i] == 0:
+                assert np.isnan(shown).all()
+                continue
+            before = int(cycle.prompt_tokens[i] + cycle.emitted_tokens[i]) - 1
+            with torch.inference_mode():
+                logits = model()(torch.tensor([texts[sequence][:before]])).logits[0, -1].double()
+            p, top = logits.softmax(-1), logits.topk(2).values
+            wanted = float(-(p * p.log()).sum()), float(top[0] - top[1])
+            np.testing.assert_allclose(shown, wanted, atol=TOLERANCE)
+            compared += 1
+    assert compared > 20
+
+
+def test_plain_decoding_gives_hints_of_the_verifier_alone() -> None:
+    policy = Hinted()
+    DecodingEngine(ModelRunner(model()), None, Controller(policy, costs=COSTS)).complete(
+        requests()[:1]
+    )
+    first, second = (o.cycle.hints for o in policy.told[:2])
+    assert first is not None
+    assert second is not None
+    assert np.isnan(np.concatenate([part.ravel() for part in first])).all()
+    assert np.isfinite([second.verifier_entropy, second.verifier_margin]).all()
+    assert np.isnan([second.match_length, second.draft_probability]).all()
+
+
+def test_a_policy_that_takes_none_is_given_none() -> None:
+    policy = Watchful()
+    engine(part("lookup", 1), policy, 1, GREEDY).complete(requests()[:1])
+    replay(policy, trace_of("lookup", GREEDY), costs=COSTS, max_draft_tokens=MOST)
+    assert policy.told
+    assert all(outcome.cycle.hints is None for outcome in policy.told)
+
+
+def test_a_trace_without_them_gives_unknown_hints() -> None:
+    drafter = drafter_of("lookup+early-exit", 1)
+    done = engine(drafter, Watchful(), 1, GREEDY).complete(requests())
+    bare = Recorder(drafter, 256, signal_depth=0)
+    traces = trace_of("lookup+early-exit", GREEDY)
+    sequences = tuple(map(bare.record, requests(), done))
+    assert all(sequence.certainty is None for sequence in sequences)
+    policy = Hinted()
+    replay(policy, TraceSet(traces.info, sequences), costs=COSTS, max_draft_tokens=MOST)
+    for outcome in policy.told:
+        assert outcome.cycle.hints is not None
+        assert all(np.isnan(part).all() for part in outcome.cycle.hints)
