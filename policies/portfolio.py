@@ -205,7 +205,8 @@ class Portfolio(Policy[Rows, Shared]):
                 self._others[turn], _of(state, turn), Text.of(runs), begun[:, expert], cycle, rate
             )
             state = _with(state, turn, other)
-        of_first = _gain_of_first(outcome, text, rate, followed)
+        leader = self._leader(shared)
+        of_first = _gain_of_first(outcome, rate, followed=leader is None)
         emitted = float(outcome.num_emitted_tokens.sum())
         faded = np.exp(-emitted / self.memory)
         gained = faded * shared.gained + [of_first.sum(), emitted]
