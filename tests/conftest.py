@@ -12,6 +12,11 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
+# Tests run in several processes divide the cores among them: threads that outnumber the cores spend
+# their time waiting for each other. Set before any test imports torch.
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // workers, 1)))
+
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
 
 settings.register_profile("dev", max_examples=25, deadline=None)
