@@ -43,7 +43,7 @@ demo: $(READY) ## Runs the whole job on the built-in model pair: decode, record,
 	@$(BIN)/adaptive-spec demo $(ARGS)
 
 test: $(READY) ## Runs the tests; ARGS="-k ewma" narrows them
-	@$(PYTEST) -n $(WORKERS) --maxprocesses 4 --dist worksteal $(ARGS)
+	@$(PYTEST) -n $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-slow: $(READY) ## Runs the slow tests alone
 	@$(PYTEST) -m slow $(ARGS)

@@ -28,7 +28,12 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if IN_CI els
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks every test that uses the real weights, so that ``-m "not weights"`` leaves it out."""
+    """Marks every test that uses the real weights, so that ``-m "not weights"`` leaves it out.
+
+    Among several processes the longest file goes first: begun last, it would keep one busy alone.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: item.path.name != "test_end_to_end.py")
     for item in items:
         if "weights" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.weights)
