@@ -17,7 +17,7 @@ from adaptive_spec.errors import ConfigError
 from adaptive_spec.policies.fixed import Fixed
 from adaptive_spec.policy import Policy
 from adaptive_spec.registry import make_policy, policy_spec
-from adaptive_spec.simulations.bootstrap import percentile_interval, resampled_sums
+from adaptive_spec.simulations.bootstrap import Interval, resampled_sums
 from adaptive_spec.simulations.hindsight import Optimum, optimum
 from adaptive_spec.simulations.simulator import Replay, replay
 from adaptive_spec.simulations.summary import Summary
@@ -25,14 +25,6 @@ from adaptive_spec.traces.flat import FlatTrace
 from adaptive_spec.traces.records import TraceSet
 
 _SMALLEST_SPAN = 1e-9
-
-
-class Interval(NamedTuple):
-    """A ratio with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 class Entry(NamedTuple):
@@ -227,21 +219,15 @@ def _entries(rows: list[_Row], resamples: int, generator: np.random.Generator) -
         if span[0] > _SMALLEST_SPAN:
             # A resample without any span has nothing to share; it says nothing of the policy.
             some = span > _SMALLEST_SPAN
-            share = _interval(((own - static) / plain)[some] / span[some])
+            share = Interval.of(((own - static) / plain)[some] / span[some])
         cut = row.result.ended_by_budget.sum() if isinstance(row.result, Replay) else 0
         entries.append(
             Entry(
                 Summary.of(row.name, row.result),
-                _interval(own / plain),
-                _interval(own / static),
+                Interval.of(own / plain),
+                Interval.of(own / static),
                 share,
                 int(cut),
             )
         )
     return entries
-
-
-def _interval(samples: FloatArray) -> Interval:
-    """The point estimate (first) with the interval of the resamples (the rest)."""
-    low, high = percentile_interval(samples[1:]) if samples.size > 1 else (samples[0], samples[0])
-    return Interval(float(samples[0]), float(low), float(high))

@@ -150,17 +150,7 @@ def replay(
         raise ConfigError("order: names a sequence twice; totals are kept per sequence")
     if concurrency is not None and concurrency < 1:
         raise ConfigError(f"concurrency = {concurrency}; it must be at least 1")
-    signals = None
-    if policy.looks_inside_draft:
-        if not isinstance(traces, TraceSet):
-            raise ConfigError(f"{type(policy).__name__} looks inside the draft: pass a TraceSet")
-        signals = SignalSource.of(traces)
-        if max_draft_tokens > signals.depth:
-            raise ConfigError(
-                f"trace: holds signals of drafts up to {signals.depth} tokens, and "
-                f"{type(policy).__name__} looks inside drafts up to {max_draft_tokens}; lower "
-                "max_draft_tokens, or record with more"
-            )
+    signals = signals_for(policy, traces, max_draft_tokens)
 
     def controller(lockstep: bool) -> Controller:
         return Controller(
@@ -178,6 +168,28 @@ def replay(
     if concurrency is None and driver.sequences_are_independent:
         driver, slots = controller(lockstep=False), min(LANES, pending.size)
     return _run(driver, flat, signals, pending, slots, log_cycles, on_finished)
+
+
+def signals_for(
+    policy: Policy[Any, Any], traces: TraceSet | FlatTrace, max_draft_tokens: int
+) -> SignalSource | None:
+    """The signals that a policy is shown in a replay; None where it does not look inside drafts.
+
+    Raises:
+      ConfigError: it looks inside the draft, and the trace lacks signals of drafts that long.
+    """
+    if not policy.looks_inside_draft:
+        return None
+    if not isinstance(traces, TraceSet):
+        raise ConfigError(f"{type(policy).__name__} looks inside the draft: pass a TraceSet")
+    signals = SignalSource.of(traces)
+    if max_draft_tokens > signals.depth:
+        raise ConfigError(
+            f"trace: holds signals of drafts up to {signals.depth} tokens, and "
+            f"{type(policy).__name__} looks inside drafts up to {max_draft_tokens}; lower "
+            "max_draft_tokens, or record with more"
+        )
+    return signals
 
 
 def _run(

@@ -153,9 +153,10 @@ def check_command(words: list[str]) -> None:
     policies = context.params.get("policy") or []
     for spec in [policies] if isinstance(policies, str) else policies:
         make_policy(spec)
-    costs = context.params.get("costs")
-    if costs is not None and not costs.endswith(".json"):
-        parse_costs(costs)
+    costs = context.params.get("costs") or []
+    for text in [costs] if isinstance(costs, str) else costs:
+        if not text.endswith(".json"):
+            parse_costs(text)
 
 
 @every_document

@@ -8,6 +8,7 @@ from adaptive_spec import __version__
 from adaptive_spec.cli.compare import compare
 from adaptive_spec.cli.demo import demo
 from adaptive_spec.cli.distill import distill
+from adaptive_spec.cli.evidence import evidence
 from adaptive_spec.cli.fit_head import fit_head
 from adaptive_spec.cli.generate import generate
 from adaptive_spec.cli.groups import with_options
@@ -57,6 +58,7 @@ app.command("fit-head")(with_options(fit_head))
 app.command("import-run-lengths")(with_options(import_run_lengths))
 app.command("simulate")(with_options(simulate))
 app.command("compare")(with_options(compare))
+app.command("evidence")(with_options(evidence))
 app.command("validate")(with_options(validate))
 app.command("verify")(with_options(verify))
 app.command("policies")(with_options(policies))

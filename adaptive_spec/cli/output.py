@@ -20,7 +20,8 @@ from rich.text import Text
 
 from adaptive_spec._files import atomic_write
 from adaptive_spec.errors import ConfigError
-from adaptive_spec.simulations.comparison import Comparison, Entry, Interval
+from adaptive_spec.simulations.bootstrap import Interval
+from adaptive_spec.simulations.comparison import Comparison, Entry
 from adaptive_spec.simulations.summary import Summary
 
 STDOUT = Path("-")

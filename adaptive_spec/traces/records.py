@@ -5,7 +5,7 @@ position, whether the drafter proposes anything there, and what it says of its p
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -118,6 +118,24 @@ class TraceSet:
     def select(self, index: Sequence[int] | IntArray) -> "TraceSet":
         """The trace of some of its sequences, in the order given."""
         return TraceSet(self.info, tuple(self.sequences[int(i)] for i in index))
+
+    def only(self, drafter: str) -> "TraceSet":
+        """The trace as it would have been recorded with one of its drafters alone.
+
+        Args:
+          drafter: its name (one of ``TraceInfo.drafter_names``) or its spec.
+
+        Raises:
+          TraceError: no such drafter.
+        """
+        names = self.info.drafter_names
+        for i, (name, one) in enumerate(zip(names, self.info.drafters, strict=True)):
+            if drafter in (name, one.spec):
+                info = replace(self.info, drafter=one.spec, drafting=one.drafting, components=())
+                return TraceSet(info, tuple(sequence.only(i) for sequence in self.sequences))
+        raise TraceError(
+            f"trace: has no drafter {drafter!r}; it was recorded with {', '.join(names)}"
+        )
 
     def flat(self) -> "FlatTrace":
         """The arrays that replay works on."""

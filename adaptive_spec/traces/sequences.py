@@ -1,7 +1,7 @@
 """What a trace holds of one sequence, and how it must hang together."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -157,6 +157,18 @@ class SequenceTrace:
     def agreement(self) -> BoolArray:
         """``[n]`` whether the drafter's first proposal at each position is the verifier's token."""
         return self.run_lengths > 0
+
+    def only(self, drafter: int) -> "SequenceTrace":
+        """The sequence with one of its drafters alone, by its index in default order."""
+        said = self.drafters[drafter]
+        return replace(
+            self,
+            run_lengths=said.run_lengths,
+            proposes=said.proposes,
+            draftable_tokens=said.draftable_tokens,
+            signals=said.signals,
+            components=(),
+        )
 
 
 def run_lengths_of(agreement: BoolArray) -> IntArray:

@@ -1,4 +1,5 @@
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -6,16 +7,30 @@ import pytest
 import torch
 
 from adaptive_spec import ConfigError, NumericsError
-from adaptive_spec.decoding import Drafter, DraftModelDrafter, ModelRunner, PromptLookupDrafter
+from adaptive_spec.decoding import (
+    ComposedDrafter,
+    Drafter,
+    DraftModelDrafter,
+    ModelRunner,
+    PromptLookupDrafter,
+)
 from adaptive_spec.decoding.drafters import DraftRequest, KnownOutputs, early_exit_drafter
 from adaptive_spec.decoding.recorder import Recorder
 from adaptive_spec.decoding.requests import Completion, FinishReason, Request
 from adaptive_spec.decoding.sampling import SamplingParameters
 from adaptive_spec.decoding.verification import make_rule
 from adaptive_spec.simulations.signals import SignalSource
-from adaptive_spec.traces import SequenceTrace, TraceInfo, TraceSet
+from adaptive_spec.traces import (
+    Component,
+    SequenceTrace,
+    TraceInfo,
+    TraceSet,
+    read_trace,
+    write_trace,
+)
 from tests.decoding.scripted import Scripted, engine, requests
 from tests.tiny_models import perturbed, tiny_llama
+from tests.traces.examples import same_trace
 
 DEPTH = 6
 DRAFTERS = ("lookup", "early-exit", "draft-model", "short-context")
@@ -82,6 +97,30 @@ def test_a_trace_is_what_the_drafter_says_live_at_every_position(
         reached += len(output) > reach
     assert compared > 100
     assert (reached > 0) == (name == "short-context")
+
+
+def test_a_drafter_of_a_composed_trace_is_as_if_recorded_alone(
+    model: Any, decoded: list[tuple[Request, Completion]], tmp_path: Path
+) -> None:
+    def recorded(drafter: Drafter) -> TraceSet:
+        recorder = Recorder(drafter, 256, signal_depth=DEPTH)
+        parts = tuple(Component(c.spec, c.drafting) for c in drafter.components)
+        info = TraceInfo(
+            *("v", drafter.spec, drafter.drafting),
+            signal_depth=DEPTH,
+            components=parts if len(parts) > 1 else (),
+        )
+        path = tmp_path / "trace.parquet"
+        path.unlink(missing_ok=True)
+        write_trace(TraceSet(info, tuple(recorder.record(*pair) for pair in decoded)), path)
+        return read_trace(path)
+
+    names = ("lookup", "early-exit", "short-context")
+    composed = recorded(ComposedDrafter([make(name, model) for name in names]))
+    for name, other in zip(names, composed.info.drafter_names, strict=True):
+        alone = recorded(make(name, model))
+        assert all(sequence.signals for sequence in alone)
+        assert same_trace(composed.only(other), alone)
 
 
 def test_what_is_recorded_of_a_request(

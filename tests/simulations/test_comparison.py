@@ -8,7 +8,11 @@ from hypothesis import given
 
 from adaptive_spec import ConfigError, ConstantCosts, PassBudget
 from adaptive_spec.policies.fixed import Fixed
-from adaptive_spec.simulations.bootstrap import percentile_interval, resampled_sums
+from adaptive_spec.simulations.bootstrap import (
+    Interval,
+    percentile_interval,
+    resampled_sums,
+)
 from adaptive_spec.simulations.comparison import best_static_tau, compare
 from adaptive_spec.simulations.simulator import replay
 from adaptive_spec.testing import strategies
@@ -162,3 +166,8 @@ def test_resampling_is_paired_and_in_parts() -> None:
 
 def test_percentiles() -> None:
     assert percentile_interval(np.arange(101.0), 0.9) == pytest.approx((5.0, 95.0))
+
+
+def test_an_interval_is_that_of_the_resamples() -> None:
+    assert Interval.of(np.array([7.0, *range(101)])) == pytest.approx((7.0, 2.5, 97.5))
+    assert Interval.of(np.array([7.0])) == (7.0, 7.0, 7.0)

@@ -72,22 +72,28 @@ def test_the_first_that_proposes_and_has_room_is_taken() -> None:
 
 
 def same_drafters(a: TraceSet, b: TraceSet) -> bool:
-    def alone(traces: TraceSet, i: int) -> TraceSet:
-        info = dataclasses.replace(
-            traces.info, drafting=traces.info.components[i].drafting, components=()
-        )
-        said = [dataclasses.asdict(s.components[i]) | {"components": ()} for s in traces]
-        pairs = zip(traces, said, strict=True)
-        signals = [s.components[i].signals for s in traces]
-        return TraceSet(
-            info,
-            tuple(
-                dataclasses.replace(s, **(d | {"signals": kept}))
-                for (s, d), kept in zip(pairs, signals, strict=True)
-            ),
-        )
+    specs = [part.spec for part in PARTS]
+    return same_trace(a, b) and all(same_trace(a.only(spec), b.only(spec)) for spec in specs)
 
-    return same_trace(a, b) and all(same_trace(alone(a, i), alone(b, i)) for i in range(2))
+
+def test_a_drafter_of_a_composition_alone() -> None:
+    traces = composed()
+    lookup, model = traces.only("lookup"), traces.only("models/small")
+    assert lookup.info == dataclasses.replace(
+        INFO, drafter="lookup:max_ngram=3,min_ngram=1", components=()
+    )
+    assert (model.info.drafter, model.info.drafting) == ("models/small", "token")
+    for whole, first, second in zip(traces, lookup, model, strict=True):
+        assert first.drafters[0].run_lengths is whole.components[0].run_lengths
+        assert first.signals.keys() == {"match_length"}
+        assert second.draftable_tokens == whole.components[1].draftable_tokens
+        assert second.signals is whole.components[1].signals
+        assert (first.id, second.prompt_tokens) == (whole.id, whole.prompt_tokens)
+        assert first.components == second.components == ()
+    assert same_trace(lookup, traces.only("lookup:max_ngram=3,min_ngram=1"))
+    assert same_trace(lookup, lookup.only("lookup"))  # the only one it has
+    with pytest.raises(TraceError, match=r"no drafter 'other'; it was .* lookup, models/small"):
+        traces.only("other")
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -1,0 +1,82 @@
+"""How likely a drafted token is accepted, once the drafter has said how sure it is of it.
+
+``log-odds = u_0 + u_1 * (those by history) + u_2 * log(q / (1 - q))``, where ``q`` is the drafter's
+top-1 probability: Platt's scaling (1999) with what history says beside it, learned online from the
+tokens that verification judged. The entropy and the margin of the draft distribution say nothing
+beyond ``q``, nor does the confidence of one token about the next.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from adaptive_spec._arrays import BoolArray, FloatArray
+from adaptive_spec.policies._inside import Judged
+from adaptive_spec.policies._logistic import Weights, log_odds, probability
+from adaptive_spec.policy import MAX_DRAFTERS, DraftSignals, Outcome
+
+_PRIOR = Weights.prior(np.array([-0.2, 0.3, 0.7]), 0.3, MAX_DRAFTERS)
+_LEAST = 1e-4
+
+
+class Confidence(NamedTuple):
+    """What confidence has been worth.
+
+    Attributes:
+      weights: for each of ``M`` drafters.
+      speaks: ``[M]`` whether it said how sure it was when it last drafted.
+    """
+
+    weights: Weights
+    speaks: BoolArray
+
+    @classmethod
+    def fresh(cls) -> "Confidence":
+        """Before any draft."""
+        return cls(_PRIOR, np.zeros(MAX_DRAFTERS, np.bool_))
+
+    def accepted(self, drafter: int, signals: DraftSignals, by_history: FloatArray) -> FloatArray:
+        """Chance of each drafted token, if those before it are accepted, ``[B, depth]``.
+
+        Args:
+          drafter: who drafted.
+          signals: of the draft, ``[B, depth]``; where they are missing, history stands.
+          by_history: ``[B, depth]`` the chance before the drafter said anything.
+        """
+        features = _features(signals.top1_probability, by_history)
+        return np.where(
+            np.isnan(signals.top1_probability),
+            by_history,
+            probability(features @ self.weights.mean[drafter]),
+        )
+
+    def after(
+        self, outcome: Outcome, drafter: int, by_history: FloatArray, memory: float
+    ) -> "Confidence":
+        """What is known after a cycle; ``by_history`` is ``[B, K]``."""
+        if outcome.signals is None:
+            return self
+        said = outcome.signals.top1_probability
+        mine = (outcome.drafter == drafter) & (outcome.num_draft_tokens > 0)
+        if not mine.any():
+            return self
+        judged = Judged.of(outcome)
+        tested = (judged.accepted | judged.refused) & mine[:, None] & ~np.isnan(said)
+        speaks = self.speaks.copy()
+        speaks[drafter] = bool((~np.isnan(said[mine, 0])).all())
+        features = _features(said[tested], by_history[tested])
+        weights = self.weights.learn(
+            np.full(features.shape[0], drafter),
+            features,
+            judged.accepted[tested].astype(np.float64),
+            np.ones(features.shape[0]),
+            prior=_PRIOR,
+            memory=memory,
+        )
+        return Confidence(weights, speaks)
+
+
+def _features(top1_probability: FloatArray, by_history: FloatArray) -> FloatArray:
+    sure = np.clip(np.nan_to_num(top1_probability, nan=0.5), _LEAST, 1.0 - _LEAST)
+    history = np.clip(by_history, _LEAST, 1.0 - _LEAST)
+    return np.stack([np.ones_like(sure), log_odds(history), log_odds(sure)], axis=-1)

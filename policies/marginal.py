@@ -1,0 +1,250 @@
+"""tau = argmax over k of ``1 + S_1 + ... + S_k - rate * priced_ms(k) + S_{k+1} * ahead(k)``.
+
+``S_i`` is the chance that the first ``i`` draft tokens are all accepted, ``rate`` the tokens emitted
+per priced millisecond: Dinkelbach's ratio (Management Science 13, 1967), at whose fixed point the
+rule has the best ratio of expected tokens to expected time, where the ratio of one cycle alone would
+be short-sighted. So it drafts on while the next token is worth its time, and not at all (tau = 0)
+where not even the first one is.
+
+``S`` comes from ``_history``: a logistic regression on the streak and the level of agreement, learned
+from every position of the text (``Outcome.runs``) and shared by all sequences. Nothing is drafted to
+explore: a drafter that has not read the text for a while is made to catch up. Where there is no such
+fact (rejection sampling) it learns from what was drafted, of which it judges each token tested and
+no others (the product-limit estimator's way with censored runs, Kaplan and Meier, JASA 1958).
+
+``ahead(k)`` is what is left of a run where a draft stops short of its end: the next cycle would begin
+inside the run, and do better there than after a refusal, by ``value(streak + k + 1) - value(0)``,
+with ``value(s) = max over k of 1 + S_1 + ... + S_k - rate * priced_ms(k)`` after a streak of ``s``
+tokens (one step of value iteration, Howard 1960). Without it, drafts in a long run are too long: the
+tokens that they gain there would have come cheaply anyway.
+
+Where the drafter says how sure it is of each token (``_confidence``), ``S_i`` is known better as the
+draft goes on: it stops where ``S_i * h_{i+1} <= rate * (priced_ms(i + 1) - priced_ms(i))``, with
+``h_{i+1}`` by history, and tau is no more than the cap.
+
+Signals: history, costs and, where there is one, the top-1 probability. SmartSpec's goodput (2406.14066), TETRIS and SpecDec++ (2405.19715) are
+special cases. Weakness: what it learns is shared by all sequences, so that the sequences of a trace
+are replayed one by one.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
+from adaptive_spec.errors import PolicySpecError
+from adaptive_spec.policies._arms import priced_cycle_ms
+from adaptive_spec.policies._confidence import Confidence
+from adaptive_spec.policies._history import Learned, Outlook, Past, Tokens, after
+from adaptive_spec.policy import (
+    MAX_DRAFTERS,
+    Cycle,
+    Decision,
+    DraftSignals,
+    Outcome,
+    Policy,
+    State,
+)
+from adaptive_spec.state import take_cycle, take_rows
+
+_STREAKS = 9
+"""Streaks told apart in what lies ahead."""
+_FIRST_RATE = 1.5
+"""Tokens per plain verifier pass that the rate begins with."""
+_PACE = 1.0 - 1.0 / 16.0
+"""Weight of older cycles in a sequence's rate, per cycle; those of all sequences fade slower."""
+_FLEET_PACE = 1.0 - 1.0 / 128.0
+_LEANING_PASSES = 32.0
+"""A sequence's rate leans on that of all sequences as on so many plain passes."""
+
+
+class Rows(NamedTuple):
+    """What is kept of one sequence.
+
+    Attributes:
+      past: where its text stands.
+      drafted: ``[B, M]`` output position where each drafter last drafted.
+      tokens, time_ms: ``[B]`` emitted, and priced time spent, discounted.
+    """
+
+    past: Past
+    drafted: IntArray
+    tokens: FloatArray
+    time_ms: FloatArray
+
+
+class Memo(NamedTuple):
+    """What history alone would have had, ``[B]`` tokens, where the drafter's word may stop short."""
+
+    tau: IntArray
+
+
+class Fleet(NamedTuple):
+    """What all sequences share.
+
+    Attributes:
+      learned: how likely tokens are accepted; ``confidence``: what drafters' own word is worth.
+      tokens, time_ms: ``[1]`` emitted, and priced time spent, discounted.
+      blind: ``[1]`` bool, whether the last outcome told nothing of the text.
+    """
+
+    learned: Learned
+    confidence: Confidence
+    tokens: FloatArray
+    time_ms: FloatArray
+    blind: BoolArray
+
+
+@dataclass(frozen=True)
+class Marginal(Policy[Rows, Fleet]):
+    """Drafts on while the next token is worth its time, by what every position has shown.
+
+    Attributes:
+      memory: tokens that are remembered of how acceptance depends on history, at least 1.
+      upkeep: share of the time that may go into knowing how a drafter would do that is not drafting,
+        in (0, 1).
+      evidence: "text" learns from every position of the text where that is known, "drafts" from what
+        was drafted and no more.
+      inside: whether to look inside the draft, at what the drafter says of its tokens; each of them
+        then costs a read from the device.
+    """
+
+    memory: float = 10_000.0
+    upkeep: float = 0.01
+    evidence: Literal["text", "drafts"] = "text"
+    inside: bool = True
+
+    learns = "across sequences"
+    looks_back = True
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.memory <= 1e9:
+            raise PolicySpecError(f"marginal: memory = {self.memory}; it must be in 1..1e9")
+        if not 0 < self.upkeep < 1:
+            raise PolicySpecError(f"marginal: upkeep = {self.upkeep}; it must be in (0, 1)")
+
+    def init(self, num_sequences: int, seed: int) -> State[Rows, Fleet]:
+        nothing = np.zeros((2, num_sequences))
+        return State(
+            Rows(Past.fresh(num_sequences), np.zeros((num_sequences, MAX_DRAFTERS), np.int64), *nothing),
+            Fleet(Learned.fresh(), Confidence.fresh(), np.zeros(1), np.zeros(1), np.zeros(1, np.bool_)),
+        )
+
+    def decide(self, state: State[Rows, Fleet], cycle: Cycle) -> Decision:
+        rows, fleet = state
+        best = np.full(cycle.max_tau.size, -np.inf)
+        tau = upto = np.zeros_like(cycle.max_tau)
+        drafter = cycle.drafter
+        probe = catch_up = np.zeros(best.shape, np.bool_)
+        rate = tokens_per_ms(state, cycle)
+        for i in range(len(cycle.drafters)):
+            priced = cycle.priced_ms(None if len(cycle.drafters) == 1 else np.full_like(tau, i))
+            chances = Outlook.of(rows.past, fleet.learned, i, priced.shape[1])
+            gain = _gain(chances, rate[:, None] * priced)
+            longest = np.where(cycle.available[:, i], cycle.max_tau, 0)
+            gain[np.arange(priced.shape[1]) > longest[:, None]] = -np.inf
+            own = gain.argmax(axis=1)
+            worth = gain[np.arange(own.size), own]
+            better = worth > best
+            best = np.where(better, worth, best)
+            tau = np.where(better, own, tau)
+            stops_inside = self.inside and fleet.confidence.speaks[i]
+            upto = np.where(better, np.where(own > 0, longest, 0) if stops_inside else own, upto)
+            drafter = np.where(better & cycle.available[:, i], i, drafter)
+            pause = _pause(priced, self.upkeep)
+            catch_up = catch_up | (cycle.behind_tokens[:, i] >= pause)
+            idle = cycle.emitted_tokens - rows.drafted[:, i]
+            probe = probe | ((idle >= pause) & (drafter == i))
+        if self.evidence == "drafts" or fleet.blind[0]:
+            upto, catch_up = np.maximum(upto, probe), None
+        return Decision(cycle.clip(upto), Memo(tau), drafter, catch_up)
+
+    @property
+    def looks_inside_draft(self) -> bool:
+        return self.inside
+
+    def keep_drafting(
+        self, state: State[Rows, Fleet], cycle: Cycle, depth: int, signals: DraftSignals
+    ) -> BoolArray:
+        on = np.ones(cycle.max_tau.size, np.bool_)
+        alone = len(cycle.drafters) == 1
+        drafter = None if alone else self.decide(state, cycle).drafter
+        for i in range(len(cycle.drafters)):
+            own = slice(None) if drafter is None else np.flatnonzero(drafter == i)
+            shown = take_rows(signals, own)
+            if np.isnan(shown.top1_probability).all():
+                continue
+            of_rows, at = take_rows(state.rows, own), take_cycle(cycle, own)
+            chances = Outlook.of(of_rows.past, state.shared.learned, i, depth + 1).accepted()
+            sure = state.shared.confidence.accepted(i, shown, chances[:, :-1])
+            priced = at.priced_ms(None if alone else np.full(chances.shape[0], i))
+            step = priced[:, depth + 1] - priced[:, depth]
+            rate = tokens_per_ms(State(of_rows, state.shared), at)
+            on[own] = sure.prod(axis=1) * chances[:, -1] > rate * step
+        return on
+
+    def update(self, state: State[Rows, Fleet], outcome: Outcome) -> State[Rows, Fleet]:
+        rows, fleet = state
+        drafters = len(outcome.cycle.drafters)
+        if outcome.runs is None or self.evidence == "drafts":
+            tokens = Tokens.of_draft(outcome, drafters)
+        else:
+            tokens = Tokens.of_runs(outcome.runs, rows.past.known[:, :drafters])
+        confidence = fleet.confidence
+        if self.inside and outcome.signals is not None:
+            depths = outcome.signals.top1_probability.shape[1]
+            for i in range(drafters if depths else 0):
+                chances = Outlook.of(rows.past, fleet.learned, i, depths).accepted()
+                confidence = confidence.after(outcome, i, chances, self.memory)
+        past, learned = after(rows.past, fleet.learned, tokens, self.memory)
+        emitted, spent = outcome.num_emitted_tokens, priced_cycle_ms(outcome)
+        drafts = np.arange(MAX_DRAFTERS) == outcome.drafter[:, None]
+        drafted = np.where(drafts, outcome.cycle.emitted_tokens[:, None], rows.drafted)
+        fade = _FLEET_PACE**emitted.size
+        return State(
+            Rows(past, drafted, _PACE * rows.tokens + emitted, _PACE * rows.time_ms + spent),
+            Fleet(
+                learned,
+                confidence,
+                fade * fleet.tokens + emitted.sum(),
+                fade * fleet.time_ms + spent.sum(),
+                np.array([outcome.runs is None]),
+            ),
+        )
+
+
+def tokens_per_ms(state: State[Rows, Fleet], cycle: Cycle) -> FloatArray:
+    """Tokens per priced millisecond, ``[B]``: the sequence's own, leaning on everybody's."""
+    rows, fleet = state
+    plain = cycle.costs.plain_ms + cycle.pass_price_ms
+    common = (fleet.tokens + _FIRST_RATE) / (fleet.time_ms + plain)
+    lean = _LEANING_PASSES * plain
+    rate: FloatArray = (rows.tokens + common * lean) / (rows.time_ms + lean)
+    return rate
+
+
+def _gain(chances: Outlook, price: FloatArray) -> FloatArray:
+    """What every tau brings in tokens, its time's worth taken off, ``[B, K + 1]``.
+
+    Args:
+      chances: of a draft of up to ``K + 1`` tokens.
+      price: ``[B, K + 1]`` the time's worth of each tau, in tokens.
+    """
+    survival = chances.accepted().cumprod(axis=1)
+    gain = -price
+    gain[:, 1:] += survival[:, :-1].cumsum(axis=1)
+    run = chances.accepted_after(_STREAKS)[:, :, :-1].cumprod(axis=2)
+    value = np.maximum((run.cumsum(axis=2) - price[:, None, 1:]).max(axis=2, initial=-np.inf), -price[:, :1])
+    tau = np.arange(price.shape[1])
+    goes_on = np.minimum(chances.streak[:, None] + tau + 1, _STREAKS - 1)
+    gain += survival * (value[np.arange(value.shape[0])[:, None], goes_on] - value[:, :1])
+    return gain
+
+
+def _pause(priced_ms: FloatArray, upkeep: float) -> FloatArray:
+    """Tokens after which a drafter that is not drafting may draft or read one step, ``[B or 1]``."""
+    if priced_ms.shape[1] == 1:
+        return np.full(priced_ms.shape[0], np.inf)
+    step = priced_ms[:, 1] - priced_ms[:, 0]
+    return np.maximum(step / (upkeep * priced_ms[:, 0]), 1.0)

@@ -1,0 +1,283 @@
+"""Follows the first of its experts, until another has done significantly better on the same text.
+
+Each expert is replayed in the shadow (``_shadows``) on the text as it grows. Over every stretch, what
+an expert gains beyond the first is counted in tokens, the worth of its time taken off, and summed
+with a discount::
+
+    lead <- d lead + g,   spread <- d^2 spread + g^2
+    follow argmax of (lead - confidence * sqrt(spread)) where that is above 0, else the first expert
+
+Following the leader as such (Hedge: Freund and Schapire 1997, with full information) has small regret
+against the best of many, but pays for chasing chance: with a first expert that learns as fast as
+``marginal`` does, it loses more to noise than it wins. Asked for significance, it is insurance: it
+costs nothing while the first expert does well, and where that is wrong about a drafter (a hazard
+that its regression cannot express), what it loses is bounded by what significance takes.
+
+Experts: ``marginal``, static tau = 0 ... 10, and further policies by spec, those that have their rule
+published by default. Signals: history and costs. Weakness: experts that look inside the draft can't
+be replayed on text that was not drafted, and are refused; under rejection sampling nothing is known
+of other drafts, and the first expert is followed.
+"""
+
+import functools
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
+from adaptive_spec.errors import PolicySpecError
+from adaptive_spec.policies._arms import priced_cycle_ms
+from adaptive_spec.policies._shadows import Text, replay_one, replay_static
+from adaptive_spec.policies.marginal import Marginal, tokens_per_ms
+from adaptive_spec.policy import Cycle, Decision, DraftSignals, Outcome, Policy, State
+from adaptive_spec.registry import make_policy, policy_spec
+
+_STATIC = 11
+"""Static draft lengths among the experts: 0 to 10."""
+
+_PUBLISHED = ("heuristic", "gammatune", "sglang-tiers", "ewma")
+
+
+class Rows(NamedTuple):
+    """What is kept of one sequence.
+
+    Attributes:
+      first: rows of the first expert.
+      others: of the further policies, by number.
+      position: ``[B, E]`` output position where each shadow has got to.
+    """
+
+    first: Any
+    others: Any
+    position: IntArray
+
+
+class Shared(NamedTuple):
+    """What all sequences share.
+
+    Attributes:
+      first, others: as above.
+      lead, spread: ``[E]`` discounted, in tokens and their squares.
+      gained: ``[2]`` discounted gain of the first expert, and the tokens that it is of.
+      turn: ``[1]`` which of the further policies is to be replayed next.
+    """
+
+    first: Any
+    others: Any
+    lead: FloatArray
+    spread: FloatArray
+    gained: FloatArray
+    turn: IntArray
+
+
+class Explanation(NamedTuple):
+    """Why a portfolio decides as it does.
+
+    Attributes:
+      follows: spec of the expert that is followed.
+      leads: by spec, tokens by which each of the others leads the first expert (discounted), and
+        the standard deviation of that.
+    """
+
+    follows: str
+    leads: dict[str, tuple[float, float]]
+
+
+@functools.cache
+def _each(experts: int) -> Any:
+    """A NamedTuple with a field for each of the further policies."""
+    return NamedTuple("Each", [(f"expert_{i}", Any) for i in range(experts)])
+
+
+@dataclass(frozen=True)
+class Portfolio(Policy[Rows, Shared]):
+    """Replays many policies in the shadow; leaves the first only for one significantly better.
+
+    Attributes:
+      experts: specs of policies beside ``marginal`` and static tau = 0 ... 10.
+      confidence: standard deviations by which another must lead, in [0, 100].
+      memory: tokens over which leads are counted, in 1..1e9.
+    """
+
+    experts: tuple[str, ...] = _PUBLISHED
+    confidence: float = 3.0
+    memory: float = 5_000.0
+
+    learns = "across sequences"
+    looks_back = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.confidence <= 100:
+            raise PolicySpecError(
+                f"portfolio: confidence = {self.confidence}; it must be in 0..100"
+            )
+        if not 1 <= self.memory <= 1e9:
+            raise PolicySpecError(f"portfolio: memory = {self.memory}; it must be in 1..1e9")
+        for policy in self._others:
+            if policy.looks_inside_draft or policy.looks_back:
+                raise PolicySpecError(
+                    f"portfolio: experts: {policy_spec(policy)} learns from more than its own "
+                    "accepted tokens, which a replay in the shadow can't give it; leave it out"
+                )
+
+    @functools.cached_property
+    def _first(self) -> Marginal:
+        return Marginal()
+
+    @functools.cached_property
+    def _others(self) -> tuple[Policy[Any, Any], ...]:
+        return tuple(make_policy(spec) for spec in self.experts)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Specs of all experts, the first one coming first."""
+        static = (f"fixed:tau={tau}" for tau in range(_STATIC))
+        return (policy_spec(self._first), *static, *self.experts)
+
+    def init(self, num_sequences: int, seed: int) -> State[Rows, Shared]:
+        first = self._first.init(num_sequences, seed)
+        others = [policy.init(num_sequences, seed) for policy in self._others]
+        experts, each = _STATIC + len(others), _each(len(others))
+        return State(
+            Rows(
+                first.rows,
+                each(*(state.rows for state in others)),
+                np.zeros((num_sequences, experts), np.int64),
+            ),
+            Shared(
+                first.shared,
+                each(*(state.shared for state in others)),
+                np.zeros(experts),
+                np.zeros(experts),
+                np.zeros(2),
+                np.zeros(1, np.int64),
+            ),
+        )
+
+    def decide(self, state: State[Rows, Shared], cycle: Cycle) -> Decision:
+        first = self._first.decide(State(state.rows.first, state.shared.first), cycle)
+        leader = self._leader(state.shared)
+        tau, drafter = first.tau, first.drafter
+        if leader is not None:
+            drafter = None
+            if leader < _STATIC:
+                tau = cycle.clip(np.full_like(tau, leader))
+            else:
+                tau = self._others[leader - _STATIC].decide(_of(state, leader - _STATIC), cycle).tau
+        return Decision(tau, first.memo, drafter, first.catch_up)
+
+    @property
+    def looks_inside_draft(self) -> bool:
+        return self._first.looks_inside_draft
+
+    def keep_drafting(
+        self, state: State[Rows, Shared], cycle: Cycle, depth: int, signals: DraftSignals
+    ) -> BoolArray:
+        if self._leader(state.shared) is not None:
+            return np.ones(cycle.max_tau.size, np.bool_)
+        first = State(state.rows.first, state.shared.first)
+        return self._first.keep_drafting(first, cycle, depth, signals)
+
+    def update(self, state: State[Rows, Shared], outcome: Outcome) -> State[Rows, Shared]:
+        rows, shared = state
+        first = self._first.update(State(rows.first, shared.first), outcome)
+        state = State(rows._replace(first=first.rows), shared._replace(first=first.shared))
+        if outcome.runs is None:
+            return state
+        cycle, text = outcome.cycle, Text.of(outcome.runs)
+        rate = tokens_per_ms(first, cycle)
+        # A shadow that has fallen out of the window goes on from where that begins.
+        begun = np.maximum(rows.position, np.minimum(text.first, text.end)[:, None])
+        position, gain = begun.copy(), np.zeros(begun.shape)
+        position[:, :_STATIC], gain[:, :_STATIC] = replay_static(
+            text, begun[:, :_STATIC], cycle.priced_ms(), rate
+        )
+        if self._others:
+            i = int(shared.turn[0])
+            expert = _STATIC + i
+            other, position[:, expert], gain[:, expert] = replay_one(
+                self._others[i], _of(state, i), text, begun[:, expert], cycle, rate
+            )
+            state = _with(state, i, other)
+        followed = self._leader(shared) is None
+        of_first = _gain_of_first(outcome, text, rate, followed)
+        emitted = float(outcome.num_emitted_tokens.sum())
+        faded = np.exp(-emitted / self.memory)
+        gained = faded * shared.gained + [of_first.sum(), emitted]
+        # Static tau went over the same text as the driver; the others did at other times.
+        ahead = gain.sum(axis=0) - of_first.sum()
+        moved = (position - begun)[:, _STATIC:].sum(axis=0)
+        ahead[_STATIC:] = gain[:, _STATIC:].sum(axis=0) - moved * gained[0] / gained[1]
+        return State(
+            state.rows._replace(position=position),
+            state.shared._replace(
+                lead=faded * shared.lead + ahead,
+                spread=faded**2 * shared.spread + ahead**2,
+                gained=gained,
+                turn=self._next(shared),
+            ),
+        )
+
+    def explain(self, state: State[Rows, Shared]) -> Explanation:
+        """Who is followed, and how the others stand."""
+        leader = self._leader(state.shared)
+        deviation = np.sqrt(state.shared.spread)
+        return Explanation(
+            self.names[0 if leader is None else 1 + leader],
+            {
+                name: (float(lead), float(spread))
+                for name, lead, spread in zip(
+                    self.names[1:], state.shared.lead, deviation, strict=True
+                )
+            },
+        )
+
+    def _leader(self, shared: Shared) -> int | None:
+        """The expert that leads the first one significantly; None for the first one itself."""
+        sure = shared.lead - self.confidence * np.sqrt(shared.spread)
+        best = int(sure.argmax())
+        return best if sure[best] > 0.0 else None
+
+    def _next(self, shared: Shared) -> IntArray:
+        """Whose turn it is; who is followed, is replayed all the time."""
+        leader = self._leader(shared)
+        if leader is not None and leader >= _STATIC:
+            return np.array([leader - _STATIC])
+        turn: IntArray = (shared.turn + 1) % max(len(self._others), 1)
+        return turn
+
+
+def _gain_of_first(
+    outcome: Outcome, text: Text, rate: FloatArray, followed: bool
+) -> FloatArray:
+    """What the first expert gained over the text of this cycle, ``[B]``.
+
+    Where another was followed it is taken at its word by history, and by the token: it would have
+    come further, or less far.
+    """
+    emitted = outcome.num_emitted_tokens
+    if followed:
+        gained: FloatArray = emitted - rate * priced_cycle_ms(outcome)
+        return gained
+    tau = outcome.decision.memo.tau
+    fared = text.at(outcome.cycle.emitted_tokens, tau)
+    priced = outcome.cycle.priced_ms()
+    spent = priced[np.arange(tau.size) if priced.shape[0] > 1 else 0, fared.drafted]
+    elsewhere: FloatArray = (1.0 - rate * spent / (fared.accepted + 1)) * emitted
+    return elsewhere
+
+
+def _of(state: State[Rows, Shared], expert: int) -> State[Any, Any]:
+    """The state of one of the further policies."""
+    return State(state.rows.others[expert], state.shared.others[expert])
+
+
+def _with(state: State[Rows, Shared], expert: int, new: State[Any, Any]) -> State[Rows, Shared]:
+    """The state with that of one of the further policies replaced."""
+    field = f"expert_{expert}"
+    rows, shared = state
+    return State(
+        rows._replace(others=rows.others._replace(**{field: new.rows})),
+        shared._replace(others=shared.others._replace(**{field: new.shared})),
+    )
