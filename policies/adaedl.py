@@ -14,14 +14,14 @@ half of the prompts that come with the package, any from 0.5 up is about as fast
 from dataclasses import dataclass
 
 from adaptive_spec._arrays import BoolArray
-from adaptive_spec.policies._exit_threshold import Exit
-from adaptive_spec.policies._inside import draft_upto, require_tau, require_within
+from adaptive_spec.policies._exit_threshold import Exit, Exiting
+from adaptive_spec.policies._inside import require_within
 from adaptive_spec.policies._stopping import ADAEDL_COEFFICIENT, ADAEDL_THRESHOLD, adaedl_stops
-from adaptive_spec.policy import Cycle, Decision, DraftSignals, Empty, Outcome, Policy, State
+from adaptive_spec.policy import Cycle, DraftSignals, Empty, State
 
 
 @dataclass(frozen=True)
-class AdaEdl(Policy[Exit, Empty]):
+class AdaEdl(Exiting):
     """Stops on high entropy, by a bound that keeps the share accepted (AdaEDL).
 
     Attributes:
@@ -36,25 +36,13 @@ class AdaEdl(Policy[Exit, Empty]):
     target: float = 0.9
     tau: int = 7
 
-    learns = "per sequence"
     signals = ("entropy",)
 
     def __post_init__(self) -> None:
-        require_within("adaedl", "threshold", self.threshold, 0, 1)
+        self.require_fields("adaedl")
         require_within("adaedl", "coefficient", self.coefficient, 0, 100)
-        require_within("adaedl", "target", self.target, 0, 1)
-        require_tau("adaedl", self.tau)
-
-    def init(self, num_sequences: int, seed: int) -> State[Exit, Empty]:
-        return State(Exit.fresh(num_sequences, self.threshold), Empty())
-
-    def decide(self, state: State[Exit, Empty], cycle: Cycle) -> Decision:
-        return draft_upto(cycle, self.tau)
 
     def keep_drafting(
         self, state: State[Exit, Empty], cycle: Cycle, depth: int, signals: DraftSignals
     ) -> BoolArray:
         return ~adaedl_stops(signals.entropy[:, -1], state.rows.threshold, self.coefficient)
-
-    def update(self, state: State[Exit, Empty], outcome: Outcome) -> State[Exit, Empty]:
-        return State(state.rows.learn(outcome, self.target), state.shared)

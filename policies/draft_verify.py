@@ -13,14 +13,13 @@ within [0, 1], and cycles that drafted nothing are passed over.
 from dataclasses import dataclass
 
 from adaptive_spec._arrays import BoolArray
-from adaptive_spec.policies._exit_threshold import Exit
-from adaptive_spec.policies._inside import draft_upto, require_tau, require_within
+from adaptive_spec.policies._exit_threshold import Exit, Exiting
 from adaptive_spec.policies._stopping import unconfident
-from adaptive_spec.policy import Cycle, Decision, DraftSignals, Empty, Outcome, Policy, State
+from adaptive_spec.policy import Cycle, DraftSignals, Empty, State
 
 
 @dataclass(frozen=True)
-class DraftVerify(Policy[Exit, Empty]):
+class DraftVerify(Exiting):
     """Stops on low probability, by a threshold that keeps the share accepted (Draft & Verify).
 
     Attributes:
@@ -33,24 +32,12 @@ class DraftVerify(Policy[Exit, Empty]):
     target: float = 0.9
     tau: int = 8
 
-    learns = "per sequence"
     signals = ("top1_probability",)
 
     def __post_init__(self) -> None:
-        require_within("draft-verify", "threshold", self.threshold, 0, 1)
-        require_within("draft-verify", "target", self.target, 0, 1)
-        require_tau("draft-verify", self.tau)
-
-    def init(self, num_sequences: int, seed: int) -> State[Exit, Empty]:
-        return State(Exit.fresh(num_sequences, self.threshold), Empty())
-
-    def decide(self, state: State[Exit, Empty], cycle: Cycle) -> Decision:
-        return draft_upto(cycle, self.tau)
+        self.require_fields("draft-verify")
 
     def keep_drafting(
         self, state: State[Exit, Empty], cycle: Cycle, depth: int, signals: DraftSignals
     ) -> BoolArray:
         return ~unconfident(signals.top1_probability[:, -1], state.rows.threshold)
-
-    def update(self, state: State[Exit, Empty], outcome: Outcome) -> State[Exit, Empty]:
-        return State(state.rows.learn(outcome, self.target), state.shared)

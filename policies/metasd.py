@@ -20,9 +20,9 @@ import numpy as np
 
 from adaptive_spec.errors import PolicySpecError
 from adaptive_spec.policies._arms import Tally, ucb1_index
+from adaptive_spec.policies._inside import require_tau
 from adaptive_spec.policy import (
     MAX_DRAFTERS,
-    MAX_TAU,
     Cycle,
     Decision,
     Empty,
@@ -47,8 +47,7 @@ class MetaSD(Policy[Tally, Empty]):
     learns = "per sequence"
 
     def __post_init__(self) -> None:
-        if not 1 <= self.tau <= MAX_TAU:
-            raise PolicySpecError(f"metasd: tau = {self.tau}; it must be in 1..{MAX_TAU}")
+        require_tau("metasd", self.tau, least=1)
         if not 0 < self.beta <= 1000:
             raise PolicySpecError(f"metasd: beta = {self.beta}; it must be in (0, 1000]")
 

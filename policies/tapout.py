@@ -19,11 +19,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from adaptive_spec._arrays import BoolArray, IntArray
-from adaptive_spec.errors import PolicySpecError
 from adaptive_spec.policies._arms import Choice, Tally, ucb1_index
+from adaptive_spec.policies._inside import require_tau, require_within
 from adaptive_spec.policies._stopping import adaedl_stops, svip_stops, unconfident, undecided
 from adaptive_spec.policy import (
-    MAX_TAU,
     Cycle,
     Decision,
     DraftSignals,
@@ -53,10 +52,8 @@ class TapOut(Policy[Empty, Tally]):
     signals = ("top1_probability", "entropy", "margin")
 
     def __post_init__(self) -> None:
-        if not 1 <= self.tau <= MAX_TAU:
-            raise PolicySpecError(f"tapout: tau = {self.tau}; it must be in 1..{MAX_TAU}")
-        if not 0 <= self.alpha <= 1:
-            raise PolicySpecError(f"tapout: alpha = {self.alpha}; it must be in [0, 1]")
+        require_tau("tapout", self.tau, least=1)
+        require_within("tapout", "alpha", self.alpha, 0, 1)
 
     def init(self, num_sequences: int, seed: int) -> State[Empty, Tally]:
         return State(Empty(), Tally.fresh(1, _TESTS))

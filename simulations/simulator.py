@@ -19,6 +19,7 @@ from adaptive_spec.budget import Ledger, PassBudget
 from adaptive_spec.controller import Controller
 from adaptive_spec.costs import CostModel
 from adaptive_spec.errors import ConfigError
+from adaptive_spec.foreseen import draft_on
 from adaptive_spec.policy import NO_DRAFTER, DraftSignals, Policy
 from adaptive_spec.registry import make_policy
 from adaptive_spec.runs import KnownPositions, Runs
@@ -253,7 +254,7 @@ def _run(
         shown: DraftSignals | None = None
         if signals is not None:
             recorded = signals.at(sequence, position, controller.max_draft_tokens, source)
-            drafted, shown = controller.draft_on(plan, drafted, recorded)
+            drafted, shown = draft_on(controller, plan, drafted, recorded)
         accepted = np.minimum(flat.run_lengths[flat.start[sequence] + position, source], drafted)
         left = flat.num_tokens[sequence] - position
         emitted = np.minimum(accepted + 1, left)

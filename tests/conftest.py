@@ -12,6 +12,11 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
+# Tests run in several processes divide the cores among them: threads that outnumber the cores spend
+# their time waiting for each other. Set before any test imports torch.
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // workers, 1)))
+
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
 
 settings.register_profile("dev", max_examples=25, deadline=None)
@@ -23,7 +28,12 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if IN_CI els
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks every test that uses the real weights, so that ``-m "not weights"`` leaves it out."""
+    """Marks every test that uses the real weights, so that ``-m "not weights"`` leaves it out.
+
+    Among several processes the longest file goes first: begun last, it would keep one busy alone.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: item.path.name != "test_end_to_end.py")
     for item in items:
         if "weights" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.weights)

@@ -28,6 +28,7 @@ ENGINE = (
     "adaptive_spec.registry",
     "adaptive_spec.answers",
     "adaptive_spec.controller",
+    "adaptive_spec.foreseen",
 )
 """The interface and its driver. They know no policy by name: the registry finds them."""
 
@@ -44,6 +45,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "adaptive_spec.state",
         "adaptive_spec.answers",
     ),
+    "adaptive_spec.foreseen": (*RECORDS, "adaptive_spec.policy", "adaptive_spec.controller"),
     "adaptive_spec": (*RECORDS, *ENGINE),
     "adaptive_spec.policies": (
         "adaptive_spec.policy",

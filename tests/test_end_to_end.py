@@ -28,9 +28,9 @@ MANY = 40
 
 @pytest.fixture(scope="module")
 def verifier(weights: Path) -> Iterator[Verifier]:
-    """The built-in model, with all cores."""
+    """The built-in model, with all cores that this process is to use."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
     yield load_verifier(str(weights), device="cpu")
     torch.set_num_threads(threads)
 

@@ -12,6 +12,7 @@ import torch
 
 from adaptive_spec._arrays import BoolArray, IntArray
 from adaptive_spec.controller import Controller, Plan
+from adaptive_spec.decoding.cycle_records import cycle_record
 from adaptive_spec.decoding.draft import Draft
 from adaptive_spec.decoding.drafters.base import Drafter, DraftRequest, empty_signals
 from adaptive_spec.decoding.hints import LiveHints
@@ -48,7 +49,6 @@ from adaptive_spec.errors import (
     is_out_of_memory,
 )
 from adaptive_spec.hints import Hints
-from adaptive_spec.policy import UNKNOWN_AGREEMENT, DraftSignals
 
 
 class DecodingEngine:
@@ -248,10 +248,17 @@ class DecodingEngine:
         spent = self.controller.out_of_passes(rows)
         events: list[Event] = []
         for i, (sequence, (tokens, reason)) in enumerate(zip(sequences, emissions, strict=True)):
-            sequence.cycles.append(
-                self._record(i, plan, draft, int(accepted[i]), int(emitted[i]), times_ms)
+            cycle = cycle_record(
+                i,
+                plan,
+                draft,
+                int(accepted[i]),
+                int(emitted[i]),
+                times_ms=times_ms,
+                with_signals=self._record_signals,
             )
-            events.append(_emitted(sequence, tokens))
+            sequence.cycles.append(cycle)
+            events.append(_emitted(sequence.request, cycle, tokens))
             self.verifier.truncate([int(rows[i])], [len(sequence.text) - 1])
             ending = reason or ("budget" if spent[i] else None)
             if ending is not None:
@@ -363,38 +370,6 @@ class DecodingEngine:
             runs=runs,
         )
 
-    def _record(
-        self,
-        i: int,
-        plan: Plan,
-        draft: Draft,
-        accepted: int,
-        emitted: int,
-        times_ms: tuple[float, float],
-    ) -> CycleRecord:
-        """The record of the cycle's ``i``-th row."""
-        drafted = len(draft.token_ids[i])
-        next_bit = 0 if accepted < drafted else UNKNOWN_AGREEMENT
-        position = int(plan.cycle.emitted_tokens[i])
-        signals = None
-        if self._record_signals:
-            known = draft.signals or empty_signals(len(draft.token_ids), 0)
-            signals = DraftSignals(*(array[i, :drafted].copy() for array in known))
-        return CycleRecord(
-            position=position,
-            tau=int(plan.tau[i]),
-            num_draft_tokens=drafted,
-            num_accepted_tokens=accepted,
-            num_emitted_tokens=emitted,
-            agreement=(1,) * accepted + (next_bit,) * (emitted - accepted),
-            signals=signals,
-            draft_ms=times_ms[0],
-            verify_ms=times_ms[1],
-            context_tokens=int(plan.cycle.prompt_tokens[i]) + position,
-            batch_size=plan.rows.size,
-            drafter=self.controller.drafters[plan.drafter[i]] if drafted else None,
-        )
-
     def _admit(self, intake: Intake) -> list[Event]:
         """Gives free rows to the next requests, lowest row first, and reads their prompts."""
         events: list[Event] = []
@@ -479,10 +454,9 @@ def _seeds(sequences: list[RunningSequence]) -> npt.NDArray[np.uint64]:
     return np.array([sequence.seed for sequence in sequences], np.uint64)
 
 
-def _emitted(sequence: RunningSequence, tokens: list[int]) -> TokensEmitted:
-    cycle = sequence.cycles[-1]
+def _emitted(request: Request, cycle: CycleRecord, tokens: list[int]) -> TokensEmitted:
     return TokensEmitted(
-        id=sequence.request.id,
+        id=request.id,
         token_ids=tuple(tokens),
         num_accepted=cycle.num_accepted_tokens,
         tau=cycle.tau,

@@ -15,6 +15,7 @@ from adaptive_spec._arrays import IntArray
 from adaptive_spec.budget import PassBudget
 from adaptive_spec.controller import Controller, Plan
 from adaptive_spec.costs import ConstantCosts, CostModel
+from adaptive_spec.foreseen import draft_on
 from adaptive_spec.policy import NO_DRAFTER, DraftSignals, Policy
 from adaptive_spec.testing.hints import invented_hints
 from adaptive_spec.testing.past import Past
@@ -195,7 +196,7 @@ class Play:
         )
         silent = set(DraftSignals._fields) - set(self.history.signals)
         said = said._replace(**dict.fromkeys(silent, np.full(shape, np.nan)))
-        return self.controller.draft_on(plan, upto, said)
+        return draft_on(self.controller, plan, upto, said)
 
     def _observe(self, everything: bool = False) -> None:
         """Observes what is due, and releases sequences that came to their end."""

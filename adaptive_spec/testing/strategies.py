@@ -9,6 +9,7 @@ Write property-based tests of your own policy with them::
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from adaptive_spec.traces.sequences import SequenceTrace, SignalTrace, run_lengt
 _DRAFTERS = ("lookup", "draft-model", "early-exit")
 
 
+@functools.cache
 def constant_costs() -> st.SearchStrategy[ConstantCosts]:
     """Linear costs, free drafting and drafting that never pays among them."""
     share = st.sampled_from([0.0, 0.03, 0.125, 0.375, 1.0, 10.0])
@@ -36,27 +38,45 @@ def constant_costs() -> st.SearchStrategy[ConstantCosts]:
     )
 
 
-@st.composite
-def measured_costs(draw: st.DrawFn) -> MeasuredCosts:
+@functools.cache
+def measured_costs() -> st.SearchStrategy[MeasuredCosts]:
     """Step-shaped curves over batch, context and width, monotone in the width."""
-    batches = draw(st.sampled_from([(1,), (1, 4), (1, 2, 8)]))
-    contexts = draw(st.sampled_from([(64,), (64, 512)]))
-    widths = draw(st.sampled_from([(1,), (1, 9), (1, 4, 16)]))
-    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    return st.builds(
+        _measured,
+        batches=st.sampled_from([(1,), (1, 4), (1, 2, 8)]),
+        contexts=st.sampled_from([(64,), (64, 512)]),
+        widths=st.sampled_from([(1,), (1, 9), (1, 4, 16)]),
+        verify_step=st.sampled_from([0.05, 1.0, 20.0]),
+        draft_step=st.sampled_from([0.0, 0.3, 5.0]),
+        seed=st.integers(0, 2**32),
+    )
+
+
+def _measured(
+    batches: tuple[int, ...],
+    contexts: tuple[int, ...],
+    widths: tuple[int, ...],
+    verify_step: float,
+    draft_step: float,
+    seed: int,
+) -> MeasuredCosts:
+    random = np.random.default_rng(seed)
     shape = (len(batches), len(contexts), len(widths))
     grid = random.uniform(0.5, 2.0, shape[:2])[..., None] + random.exponential(
-        draw(st.sampled_from([0.05, 1.0, 20.0])), shape
+        verify_step, shape
     ).cumsum(axis=-1)
     # Noise and all: a second context may measure cheaper than the first.
-    start, step = random.exponential(draw(st.sampled_from([0.0, 0.3, 5.0])), (2, *shape[:2]))
+    start, step = random.exponential(draft_step, (2, *shape[:2]))
     return MeasuredCosts(batches, contexts, widths, grid, start, step, hardware="invented")
 
 
+@functools.cache
 def cost_models() -> st.SearchStrategy[CostModel]:
     """Any cost model."""
     return st.one_of(constant_costs(), measured_costs())
 
 
+@functools.cache
 def budgets() -> st.SearchStrategy[PassBudget]:
     """No budget, averages, per-request maxima, and both."""
     return st.builds(
@@ -114,21 +134,24 @@ def traces(
     return TraceSet(info, tuple(named))
 
 
-@st.composite
-def arrivals(draw: st.DrawFn) -> Arrive:
-    """One to four sequences, single-token requests and drafters without room among them."""
-    n = draw(st.integers(1, 4))
-
-    def counts(values: st.SearchStrategy[int]) -> tuple[int, ...]:
-        return tuple(draw(st.lists(values, min_size=n, max_size=n)))
-
-    return Arrive(
-        counts(st.integers(1, 10_000)),
-        counts(st.one_of(st.integers(1, 5), st.integers(6, 300), st.just(1 << 30))),
-        counts(st.integers(0, 300)) if draw(st.booleans()) else None,
+@functools.cache
+def _arrivals_of(count: int) -> st.SearchStrategy[Arrive]:
+    lengths = st.one_of(st.integers(1, 5), st.integers(6, 300), st.just(1 << 30))
+    return st.builds(
+        Arrive,
+        st.tuples(*[st.integers(1, 10_000)] * count),
+        st.tuples(*[lengths] * count),
+        st.none() | st.tuples(*[st.integers(0, 300)] * count),
     )
 
 
+@functools.cache
+def arrivals() -> st.SearchStrategy[Arrive]:
+    """One to four sequences, single-token requests and drafters without room among them."""
+    return st.integers(1, 4).flatmap(_arrivals_of)
+
+
+@functools.cache
 def runs() -> st.SearchStrategy[Run]:
     """Cycles: any acceptance, prompt or late outcomes, times from nothing to absurd."""
     times = st.sampled_from([None, None, (1.0, 20.0), (0.0, 0.0), (1e-9, 1e12)])
@@ -142,27 +165,45 @@ def runs() -> st.SearchStrategy[Run]:
     )
 
 
+@functools.cache
+def _events(most: int) -> st.SearchStrategy[list[Event]]:
+    event = st.one_of(arrivals(), runs(), runs(), runs(), st.builds(Leave, st.integers(0, 10)))
+    # Half of them are long, for rules that wait before they act.
+    return st.lists(event, max_size=most) | st.lists(event, min_size=most // 3, max_size=most)
+
+
+@functools.cache
+def _settings() -> st.SearchStrategy[dict[str, Any]]:
+    """Of the controller and its drafters."""
+    model = ("top1_probability", "entropy", "margin")
+    return st.fixed_dictionaries(
+        {
+            "costs": cost_models(),
+            "max_draft_tokens": st.sampled_from([0, 1, 4, 10, 33]),
+            "budget": budgets(),
+            "seed": st.integers(0, 2**31),
+            "lockstep": st.booleans(),
+            "signals": st.sampled_from([model, ("match_length",), (*model, "match_length")]),
+            "drafters": st.sampled_from([1, 1, 2, 3]).map(lambda count: _DRAFTERS[:count]),
+        }
+    )
+
+
+@functools.cache
+def _widths(most: int) -> st.SearchStrategy[tuple[int, ...] | None]:
+    return st.sampled_from([None, None, (0,), (0, most), tuple(range(0, most + 1, 2))])
+
+
 @st.composite
 def histories(draw: st.DrawFn, *, max_events: int = 40) -> History:
-    """Whole request histories: arrivals, cycles, late outcomes and cancellations in any order."""
-    event: st.SearchStrategy[Event] = st.one_of(
-        arrivals(), runs(), runs(), runs(), st.builds(Leave, st.integers(0, 10))
-    )
-    events = (draw(arrivals()), *draw(st.lists(event, max_size=max_events)))
-    most = draw(st.sampled_from([0, 1, 4, 10, 33]))
-    widths = st.sampled_from([None, None, (0,), (0, most), tuple(range(0, most + 1, 2))])
-    model = ("top1_probability", "entropy", "margin")
-    return History(
-        events,
-        costs=draw(cost_models()),
-        max_draft_tokens=most,
-        budget=draw(budgets()),
-        seed=draw(st.integers(0, 2**31)),
-        lockstep=draw(st.booleans()),
-        uniform_widths=draw(widths),
-        signals=draw(st.sampled_from([model, ("match_length",), (*model, "match_length")])),
-        drafters=_DRAFTERS[: draw(st.sampled_from([1, 1, 2, 3]))],
-    )
+    """Whole request histories: arrivals, cycles, late outcomes and cancellations in any order.
+
+    They begin with an arrival and a cycle; ``max_events`` more may follow.
+    """
+    events = (draw(arrivals()), draw(runs()), *draw(_events(max_events)))
+    settings = draw(_settings())
+    widths = draw(_widths(settings["max_draft_tokens"]))
+    return History(events, uniform_widths=widths, **settings)
 
 
 @st.composite

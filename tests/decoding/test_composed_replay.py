@@ -15,34 +15,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adaptive_spec import ConstantCosts, Controller, Policy, make_policy
+from adaptive_spec import ConstantCosts, Policy, make_policy
 from adaptive_spec._arrays import BoolArray
 from adaptive_spec.decoding import (
     Completion,
-    ComposedDrafter,
-    DecodingEngine,
-    Drafter,
-    DraftModelDrafter,
-    ModelRunner,
-    PromptLookupDrafter,
-    Request,
-    StopRules,
-    SyntheticDrafter,
-    early_exit_drafter,
 )
-from adaptive_spec.decoding.recorder import Recorder
 from adaptive_spec.policy import Cycle, Decision, DraftSignals, Empty, State
 from adaptive_spec.randomness import uniform
 from adaptive_spec.simulations.simulator import replay
 from adaptive_spec.simulations.validation import ShownCycle, validate_cycles
 from adaptive_spec.testing import check_policy
-from adaptive_spec.traces import Component, Hazards, TraceInfo, TraceSet
-from tests.decoding.scripted import Scripted, Stopping, prompts
-from tests.tiny_models import VOCABULARY, perturbed, tiny_llama
+from adaptive_spec.traces import TraceSet
+from tests.decoding.replayed import SEED, drafter_of, live_engine, recorded, requests
+from tests.decoding.scripted import Scripted, Stopping
 
 COSTS = ConstantCosts(draft=0.2, verify=0.05, plain_ms=7.0, drafts=(("lookup", 0.01),))
 MOST = 8
-COMPOSITIONS = ("lookup+early-exit", "lookup+short-context", "early-exit+lookup+synthetic")
+REQUESTS = requests(8, longest=24)
+COMPOSITIONS = ("lookup+early-exit", "lookup+short-context", "early-exit+lookup+synthetic-blocks")
 
 
 @dataclass(frozen=True)
@@ -67,54 +57,16 @@ class WhimsicalStopping(Whimsical):
         return ~((margin < 0.2) | (match + depth < 3))
 
 
-@functools.cache
-def model() -> Any:
-    return tiny_llama()
-
-
-def part(name: str, slots: int) -> Drafter:
-    if name == "lookup":
-        return PromptLookupDrafter(max_ngram=3)
-    if name == "early-exit":
-        return early_exit_drafter(model(), 2, slots=slots)
-    if name == "synthetic":
-        oracle = DraftModelDrafter(ModelRunner(model(), slots=slots), "verifier")
-        return SyntheticDrafter(oracle, Hazards(hazards=(0.2, 0.5)), VOCABULARY)
-    small = perturbed(tiny_llama())
-    small.config.max_position_embeddings = 30
-    return DraftModelDrafter(ModelRunner(small, slots=slots), name)
-
-
-def composed(name: str, slots: int) -> ComposedDrafter:
-    return ComposedDrafter([part(each, slots) for each in name.split("+")])
-
-
-def requests() -> list[Request]:
-    return [Request(f"r{i}", ids, 24 - i) for i, ids in enumerate(prompts(8, longest=25))]
-
-
 def live(name: str, policy: Policy[Any, Any], batch_size: int = 1) -> list[Completion]:
-    drafter = composed(name, batch_size)
-    engine = DecodingEngine(
-        ModelRunner(model(), slots=batch_size),
-        drafter,
-        Controller(policy, costs=COSTS, max_draft_tokens=MOST, seed=5, drafters=drafter.names),
-        StopRules((3, 17)),
-        batch_size=batch_size,
-        measured_times=False,
-    )
-    return engine.complete(requests())
+    drafter = drafter_of(name, batch_size)
+    engine = live_engine(drafter, policy, batch_size, costs=COSTS, most=MOST)
+    return engine.complete(REQUESTS)
 
 
 @functools.cache
 def trace_of(name: str) -> TraceSet:
-    drafter = composed(name, 1)
-    recorder = Recorder(drafter, 256, signal_depth=MOST)
     plain = live(name, make_policy("fixed:tau=0"))
-    sequences = tuple(map(recorder.record, requests(), plain))
-    parts = tuple(Component(c.spec, c.drafting) for c in drafter.components)
-    info = TraceInfo("tiny", drafter.spec, "block", signal_depth=MOST, components=parts)
-    return TraceSet(info, sequences)
+    return recorded(drafter_of(name, 1), REQUESTS, plain, signal_depth=MOST)
 
 
 def second_opinion() -> Policy[Any, Any]:
@@ -159,7 +111,7 @@ def test_every_cycle_and_its_drafter_is_replayed(
     for completion, sequence in zip(completions, traces, strict=True):
         assert sequence.output_ids is not None
         assert list(completion.token_ids) == sequence.output_ids.tolist()
-    options: dict[str, Any] = {"costs": COSTS, "max_draft_tokens": MOST, "seed": 5}
+    options: dict[str, Any] = {"costs": COSTS, "max_draft_tokens": MOST, "seed": SEED}
     result = replay(built, traces, concurrency=batch_size, log_cycles=True, **options)
     assert result.log is not None
     shown = {
@@ -181,7 +133,7 @@ def test_every_cycle_and_its_drafter_is_replayed(
 def test_every_drafter_has_its_turn_within_one_batch(name: str) -> None:
     completions = live(name, Whimsical(), 3)
     by_drafter = {share.name for c in completions for share in c.drafters}
-    assert by_drafter == set(composed(name, 1).names)
+    assert by_drafter == set(drafter_of(name, 1).names)
     reasons = {c.finish_reason for c in completions}
     assert reasons == {"eos", "length"}
 

@@ -11,27 +11,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adaptive_spec import ConstantCosts, Controller, PassBudget, Policy, make_policy
+from adaptive_spec import ConstantCosts, PassBudget, Policy, make_policy
 from adaptive_spec.decoding import (
     Completion,
-    DecodingEngine,
-    Drafter,
-    DraftModelDrafter,
-    ModelRunner,
-    Request,
-    StopRules,
 )
-from adaptive_spec.decoding.recorder import Recorder
 from adaptive_spec.decoding.sampling import SamplingParameters
 from adaptive_spec.decoding.verification import GREEDY, CoupledNoise, VerificationRule
 from adaptive_spec.simulations.simulator import CycleLog, replay
-from adaptive_spec.traces import TraceInfo, TraceSet
-from tests.decoding.scripted import DRAFTERS, Scripted, Stopping, make_drafter, prompts
-from tests.tiny_models import perturbed, tiny_llama
+from adaptive_spec.traces import TraceSet
+from tests.decoding.replayed import SEED, drafter_of, live_engine, recorded, requests
+from tests.decoding.scripted import DRAFTERS, Scripted, Stopping
 
 COSTS = ConstantCosts(draft=0.1, verify=0.05, plain_ms=7.0)
 MOST = 8
-EOS = (3, 17)
+REQUESTS = requests(8, longest=24)
 SAMPLED = CoupledNoise(
     SamplingParameters(temperature=0.6, top_k=30, top_p=0.97, repetition_penalty=1.1), seed=4
 )
@@ -50,62 +43,30 @@ POLICIES: list[str | Policy[Any, Any]] = [
 ]
 
 
-@functools.cache
-def model() -> Any:
-    return tiny_llama()
-
-
-def drafter_of(name: str, slots: int) -> Drafter:
-    if name == "short-context":
-        small = perturbed(tiny_llama())
-        small.config.max_position_embeddings = 30
-        return DraftModelDrafter(ModelRunner(small, slots=slots), name)
-    return make_drafter(name, model(), slots)
-
-
-def requests() -> list[Request]:
-    return [Request(f"r{i}", ids, 24 - i) for i, ids in enumerate(prompts(8, longest=25))]
-
-
 def live(
     name: str,
     policy: Policy[Any, Any],
     batch_size: int = 1,
     budget: PassBudget | None = None,
-    seed: int = 0,
     rule: VerificationRule = GREEDY,
 ) -> list[Completion]:
-    controller = Controller(policy, costs=COSTS, max_draft_tokens=MOST, budget=budget, seed=seed)
-    engine = DecodingEngine(
-        ModelRunner(model(), slots=batch_size),
+    engine = live_engine(
         drafter_of(name, batch_size),
-        controller,
-        StopRules(EOS),
+        policy,
+        batch_size,
+        costs=COSTS,
+        most=MOST,
+        budget=budget,
         rule=rule,
-        batch_size=batch_size,
         record_signals=True,
-        measured_times=False,
     )
-    return engine.complete(requests())
+    return engine.complete(REQUESTS)
 
 
 @functools.cache
 def trace_of(name: str, rule: VerificationRule = GREEDY) -> TraceSet:
-    drafter = drafter_of(name, 1)
-    runner = ModelRunner(model())
-    recorder = Recorder(
-        drafter,
-        runner.context_limit,
-        signal_depth=MOST,
-        rule=rule,
-        vocab_size=runner.vocab_size,
-    )
     plain = live(name, make_policy("fixed:tau=0"), rule=rule)
-    sequences = tuple(
-        recorder.record(request, completion)
-        for request, completion in zip(requests(), plain, strict=True)
-    )
-    return TraceSet(TraceInfo("tiny", drafter.spec, drafter.drafting), sequences)
+    return recorded(drafter_of(name, 1), REQUESTS, plain, signal_depth=MOST, rule=rule)
 
 
 def assert_same_cycles(completions: list[Completion], log: CycleLog) -> None:
@@ -125,14 +86,14 @@ def run_both(
     rule: VerificationRule = GREEDY,
 ) -> list[Completion]:
     built = make_policy(policy)
-    completions = live(name, built, batch_size, budget, seed=5, rule=rule)
+    completions = live(name, built, batch_size, budget, rule)
     result = replay(
         built,
         trace_of(name, rule),
         costs=COSTS,
         max_draft_tokens=MOST,
         budget=budget,
-        seed=5,
+        seed=SEED,
         concurrency=batch_size,
         log_cycles=True,
     )

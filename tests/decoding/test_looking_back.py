@@ -6,20 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adaptive_spec import ConstantCosts, Controller, make_policy
+from adaptive_spec import ConstantCosts, Policy, make_policy
 from adaptive_spec.decoding import (
-    ComposedDrafter,
     DecodingEngine,
     Drafter,
-    DraftModelDrafter,
-    ModelRunner,
-    PromptLookupDrafter,
-    Request,
-    StopRules,
-    SyntheticDrafter,
-    early_exit_drafter,
 )
-from adaptive_spec.decoding.recorder import Recorder
 from adaptive_spec.decoding.sampling import SamplingParameters
 from adaptive_spec.decoding.verification import (
     GREEDY,
@@ -29,68 +20,28 @@ from adaptive_spec.decoding.verification import (
 )
 from adaptive_spec.policy import Outcome
 from adaptive_spec.simulations import replay
-from adaptive_spec.traces import Component, Hazards, TraceInfo, TraceSet
+from adaptive_spec.traces import TraceSet
 from tests.decoding.looking_back import Watchful
-from tests.decoding.scripted import prompts
-from tests.tiny_models import VOCABULARY, perturbed, tiny_llama
+from tests.decoding.replayed import SEED, drafter_of, live_engine, recorded, requests
 
 COSTS = ConstantCosts(draft=0.2, verify=0.05, drafts=(("lookup", 0.01),))
 MOST = 6
 DRAFTERS = ("lookup", "early-exit", "short-context", "synthetic", "lookup+early-exit")
+REQUESTS = requests(6, longest=30)
 COUPLED = CoupledNoise(SamplingParameters(temperature=0.8, repetition_penalty=1.2), seed=3)
 
 
-@functools.cache
-def model() -> Any:
-    return tiny_llama()
-
-
-def part(name: str, slots: int) -> Drafter:
-    if name == "lookup":
-        return PromptLookupDrafter(max_ngram=3)
-    if name == "early-exit":
-        return early_exit_drafter(model(), 2, slots=slots)
-    if name == "synthetic":
-        oracle = DraftModelDrafter(ModelRunner(model(), slots=slots), "verifier")
-        return SyntheticDrafter(oracle, Hazards(hazard=0.3), VOCABULARY)
-    small = perturbed(tiny_llama())
-    small.config.max_position_embeddings = 30
-    return DraftModelDrafter(ModelRunner(small, slots=slots), name)
-
-
-def drafter_of(name: str, slots: int) -> Drafter:
-    parts = [part(each, slots) for each in name.split("+")]
-    return parts[0] if len(parts) == 1 else ComposedDrafter(parts)
-
-
-def requests() -> list[Request]:
-    return [Request(f"r{i}", ids, 30 - i) for i, ids in enumerate(prompts(6, longest=25))]
-
-
 def engine(
-    drafter: Drafter, policy: Any, batch_size: int, rule: VerificationRule
+    drafter: Drafter, policy: Policy[Any, Any], batch_size: int, rule: VerificationRule
 ) -> DecodingEngine:
-    return DecodingEngine(
-        ModelRunner(model(), slots=batch_size),
-        drafter,
-        Controller(policy, costs=COSTS, max_draft_tokens=MOST, seed=5, drafters=drafter.names),
-        StopRules((3, 17)),
-        batch_size=batch_size,
-        rule=rule,
-        measured_times=False,
-    )
+    return live_engine(drafter, policy, batch_size, costs=COSTS, most=MOST, rule=rule)
 
 
 @functools.cache
 def trace_of(name: str, rule: VerificationRule) -> TraceSet:
     drafter = drafter_of(name, 1)
-    done = engine(drafter, Watchful(), 1, rule).complete(requests())
-    recorder = Recorder(drafter, 256, signal_depth=0, rule=rule, vocab_size=VOCABULARY)
-    parts = tuple(Component(c.spec, c.drafting) for c in drafter.components)
-    info = TraceInfo(
-        "tiny", drafter.spec, drafter.drafting, components=parts if len(parts) > 1 else ()
-    )
-    return TraceSet(info, tuple(map(recorder.record, requests(), done)))
+    done = engine(drafter, Watchful(), 1, rule).complete(REQUESTS)
+    return recorded(drafter, REQUESTS, done, rule=rule)
 
 
 def by_sequence(told: list[Outcome]) -> dict[int, list[Any]]:
@@ -122,13 +73,13 @@ def test_replay_tells_what_live_decoding_tells(
     if name == "synthetic" and rule is COUPLED:
         pytest.skip("synthetic hazards are exact where the verifier's choice is its argmax")
     live, again = Watchful(), Watchful()
-    engine(drafter_of(name, batch_size), live, batch_size, rule).complete(requests())
+    engine(drafter_of(name, batch_size), live, batch_size, rule).complete(REQUESTS)
     replay(
         again,
         trace_of(name, rule),
         costs=COSTS,
         max_draft_tokens=MOST,
-        seed=5,
+        seed=SEED,
         concurrency=batch_size,
     )
     mine, theirs = by_sequence(live.told), by_sequence(again.told)
@@ -142,14 +93,14 @@ def test_replay_tells_what_live_decoding_tells(
 
 @pytest.mark.parametrize("name", DRAFTERS)
 def test_catching_up_changes_no_output(name: str) -> None:
-    plain = engine(drafter_of(name, 3), make_policy("fixed:tau=0"), 3, GREEDY).complete(requests())
-    done = engine(drafter_of(name, 3), Watchful(), 3, GREEDY).complete(requests())
+    plain = engine(drafter_of(name, 3), make_policy("fixed:tau=0"), 3, GREEDY).complete(REQUESTS)
+    done = engine(drafter_of(name, 3), Watchful(), 3, GREEDY).complete(REQUESTS)
     assert [c.token_ids for c in done] == [c.token_ids for c in plain]
 
 
 def test_no_run_is_made_out_where_the_output_depends_on_tau() -> None:
     policy = Watchful()
     rule = RejectionSampling(SamplingParameters(temperature=0.8))
-    engine(part("early-exit", 1), policy, 1, rule).complete(requests()[:1])
+    engine(drafter_of("early-exit", 1), policy, 1, rule).complete(REQUESTS[:1])
     assert all(outcome.runs is None for outcome in policy.told)
     assert not any(outcome.cycle.behind_tokens.any() for outcome in policy.told)

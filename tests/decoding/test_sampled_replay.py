@@ -24,17 +24,15 @@ from adaptive_spec.decoding import (
     RejectionSampling,
     Request,
     SamplingParameters,
-    SyntheticDrafter,
     VerificationRule,
 )
 from adaptive_spec.decoding.losslessness import distribution_test, repeated, token_ranks
-from adaptive_spec.decoding.recorder import Recorder
 from adaptive_spec.decoding.trimmed_draft import TrimmedDraft, new_draft, own_weights
 from adaptive_spec.simulations.simulator import replay
 from adaptive_spec.simulations.validation import ShownCycle, validate_cycles
-from adaptive_spec.traces import Component, Hazards, TraceInfo, TraceSet
+from tests.decoding.replayed import SEED, drafter_of, model, recorded
 from tests.decoding.scripted import Scripted, Stopping, prompts
-from tests.tiny_models import VOCABULARY, perturbed, tiny_llama
+from tests.tiny_models import VOCABULARY, perturbed
 
 COSTS = ConstantCosts(0.1)
 MOST = 6
@@ -44,11 +42,6 @@ RULES = (
     GreedyMatch(SamplingParameters(repetition_penalty=1.3)),
 )
 SPECS = ("synthetic", "trimmed", "lookup+trimmed", "lookup+trimmed+synthetic-blocks")
-
-
-@functools.cache
-def model() -> Any:
-    return tiny_llama()
 
 
 @functools.cache
@@ -71,9 +64,7 @@ def part(name: str, slots: int) -> Drafter:
         draft = trimmed()
         runner = ModelRunner(draft.model, slots=slots)
         return DraftModelDrafter(runner, "trimmed", token_ids=draft.token_ids)
-    oracle = DraftModelDrafter(ModelRunner(model(), slots=slots), "verifier")
-    hazards = Hazards(0.3) if name == "synthetic" else Hazards(hazards=(0.2, 0.5))
-    return SyntheticDrafter(oracle, hazards, VOCABULARY)
+    return drafter_of(name, slots)
 
 
 def drafter(spec: str, slots: int) -> Drafter:
@@ -93,7 +84,7 @@ def live(
     return DecodingEngine(
         ModelRunner(model(), slots=batch_size),
         proposing,
-        Controller(policy, costs=COSTS, max_draft_tokens=MOST, seed=5, drafters=proposing.names),
+        Controller(policy, costs=COSTS, max_draft_tokens=MOST, seed=SEED, drafters=proposing.names),
         rule=rule,
         batch_size=batch_size,
         measured_times=False,
@@ -103,20 +94,11 @@ def live(
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 @pytest.mark.parametrize("spec", SPECS)
 def test_every_cycle_is_replayed(spec: str, rule: VerificationRule) -> None:
-    recorded = drafter(spec, 1)
-    recorder = Recorder(recorded, 256, signal_depth=MOST, rule=rule, vocab_size=VOCABULARY)
+    proposing = drafter(spec, 1)
     plain = live(spec, make_policy("fixed:tau=0"), rule, requests())
-    kinds = [Component(c.spec, c.drafting) for c in recorded.components]
-    info = TraceInfo(
-        "tiny",
-        recorded.spec,
-        recorded.drafting,
-        rule=rule.spec,
-        components=tuple(kinds) if len(kinds) > 1 else (),
-    )
-    traces = TraceSet(info, tuple(map(recorder.record, requests(), plain)))
+    traces = recorded(proposing, requests(), plain, signal_depth=MOST, rule=rule)
     policies = [Scripted(), Stopping(MOST, threshold=0.05)]
-    for policy in policies[: len(kinds)]:  # a synthetic drafter alone gives no signal
+    for policy in policies[: len(proposing.names)]:  # a synthetic drafter alone gives no signal
         completions = live(spec, policy, rule, requests())
         assert [c.token_ids for c in completions] == [c.token_ids for c in plain]
         log = replay(
@@ -124,7 +106,7 @@ def test_every_cycle_is_replayed(spec: str, rule: VerificationRule) -> None:
             traces,
             costs=COSTS,
             max_draft_tokens=MOST,
-            seed=5,
+            seed=SEED,
             concurrency=3,
             log_cycles=True,
         ).log
@@ -135,7 +117,7 @@ def test_every_cycle_is_replayed(spec: str, rule: VerificationRule) -> None:
         }
         assert validate_cycles(shown, traces, log).differences == ()
         drafted = {share.name for c in completions for share in c.drafters}
-        assert len(drafted) >= min(len(recorded.names), 2)
+        assert len(drafted) >= min(len(proposing.names), 2)
 
 
 # Calls a correct rule wrong with probability 1e-3, over all choices of seeds.

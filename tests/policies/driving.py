@@ -7,6 +7,7 @@ import numpy as np
 
 from adaptive_spec import ConstantCosts, Controller, CostModel, Policy
 from adaptive_spec.controller import UNLIMITED_TOKENS
+from adaptive_spec.foreseen import draft_on
 from adaptive_spec.policy import DraftSignals
 
 CHEAP = ConstantCosts(draft=0.1, verify=0.0)
@@ -67,7 +68,7 @@ class Inside:
         for name, values in signals.items():
             getattr(said, name)[0, : len(values)] = values
         plan = self.controller.decide(self.rows)
-        drafted, shown = self.controller.draft_on(plan, plan.tau, said)
+        drafted, shown = draft_on(self.controller, plan, plan.tau, said)
         accepted = np.minimum(drafted, run)
         self.controller.observe(plan, drafted, accepted, accepted + 1, signals=shown)
         return int(drafted[0])

@@ -1,6 +1,5 @@
 """Every installed policy, and every variant of it, has the properties that any policy must have."""
 
-import hypothesis
 import pytest
 
 from adaptive_spec import policy_names
@@ -49,6 +48,4 @@ def test_every_built_in_policy_is_tried() -> None:
 
 @pytest.mark.parametrize("spec", [spec for specs in VARIANTS.values() for spec in specs])
 def test_policy_passes_check_policy(spec: str) -> None:
-    # The default of every policy is tried in full, its variants in a third of the histories.
-    examples = hypothesis.settings().max_examples
-    check_policy(spec, max_examples=examples if spec in VARIANTS else max(examples // 3, 5))
+    check_policy(spec)

@@ -65,12 +65,18 @@ def test_without_signals_it_drafts_on(file: Path) -> None:
     assert Inside(policy).cycle(entropy=[9.0] * 10) == 6
 
 
-def test_the_head_that_comes_with_it_knows_good_signs_from_bad() -> None:
+def test_the_head_that_comes_with_it_by_hand() -> None:
     head = read_head(DEFAULT_HEAD)
     assert head.fitted_on["verifier"] == "builtin"
-    sure, unsure = head.acceptance(np.array([[4.0, 0.2, 1.8, 0.0], [-2.0, 4.0, 0.1, 0.0]]))
-    assert sure > 0.7
-    assert unsure < 0.3
+    # A first token with q = 0.982, H = 0.2 and a margin of 5.05 logits: (4, 0.2, 1.8, 0), which is
+    # (3.151, -2.031, 2.760, -0.504) standardised. The hidden units are at -0.1601, 0.1606, 0.1609,
+    # 0.1261, 0.1212, 0.1239, 0.1230 and 0.9999. Weighed, the first seven come to 0.4285, the last
+    # to 0.6392, and the bias is 0.0230: sigmoid(1.0907) = 0.7485.
+    # One with q = 0.119, H = 4 and a margin of 0.105: standardised (-0.794, 0.440, -1.147, -0.504),
+    # hidden 0.9009, -0.9024, -0.9027, -0.4839, -0.5073, -0.4927, -0.4860 and 0.0788. Weighed, the
+    # first seven come to -2.1788, the last to 0.0504, with the bias: sigmoid(-2.1053) = 0.1086.
+    features = np.array([[4.0, 0.2, 1.8, 0.0], [-2.0, 4.0, 0.1, 0.0]])
+    assert head.acceptance(features).tolist() == pytest.approx([0.7485, 0.1086], abs=1e-4)
 
 
 def test_its_spec_names_the_file(file: Path) -> None:

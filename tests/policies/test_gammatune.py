@@ -3,6 +3,7 @@ import pytest
 
 from adaptive_spec import ConstantCosts, Controller, PolicySpecError, make_policy
 from adaptive_spec.controller import UNLIMITED_TOKENS
+from adaptive_spec.foreseen import draft_on
 from adaptive_spec.policies.gammatune import GammaTune, GammaTunePlus
 from adaptive_spec.policy import DraftSignals
 from tests.policies.driving import drive
@@ -52,7 +53,7 @@ def test_plus_stops_after_the_token_that_the_drafter_is_unsure_of() -> None:
     )
     silent = np.full_like(top1, nan)
     signals = DraftSignals(top1, silent, silent, silent)
-    drafted, _ = controller.draft_on(plan, plan.tau, signals)
+    drafted, _ = draft_on(controller, plan, plan.tau, signals)
     # Below .4 at the 2nd token; not below before the last; no signal, so on; below at the 1st.
     assert drafted.tolist() == [2, 4, 4, 1]
     assert GammaTunePlus().looks_inside_draft

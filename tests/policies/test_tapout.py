@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from adaptive_spec import ConstantCosts, Controller, PolicySpecError, make_policy
+from adaptive_spec.foreseen import draft_on
 from adaptive_spec.policies.tapout import TapOut
 from adaptive_spec.policy import DraftSignals
 
@@ -25,7 +26,7 @@ def drafted_with(policy: TapOut, said: DraftSignals, cycles: int, run: int) -> l
     counts = []
     for _ in range(cycles):
         plan = controller.decide(rows)
-        drafted, shown = controller.draft_on(plan, plan.tau, said)
+        drafted, shown = draft_on(controller, plan, plan.tau, said)
         accepted = np.minimum(drafted, run)
         controller.observe(plan, drafted, accepted, accepted + 1, signals=shown)
         counts.append(int(drafted[0]))

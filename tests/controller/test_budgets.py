@@ -1,0 +1,90 @@
+"""Pass budgets in a controller: prices, least draft lengths, and ends."""
+
+from typing import Any
+
+import numpy as np
+
+from adaptive_spec import ConstantCosts, Controller, Cycle, DraftSignals, PassBudget, make_policy
+from tests.controller.driven import Stubborn, greedy_controller, ints
+
+
+def test_average_budget_sets_a_price_that_rises_and_falls() -> None:
+    budget = PassBudget(average_passes=2, patience=10)
+    controller = Controller(
+        make_policy("fixed:tau=0"), costs=ConstantCosts(plain_ms=5.0), budget=budget
+    )
+
+    def serve(passes: int) -> float:
+        rows = controller.admit(ints(5), ints(50))
+        for _ in range(passes):
+            plan = controller.decide(rows)
+            controller.observe(plan, plan.tau, ints(0), ints(1))
+        controller.release(rows)
+        return controller.ledger.queue_passes
+
+    assert [serve(4), serve(3), serve(1), serve(1), serve(1), serve(1)] == [2, 3, 2, 1, 0, 0]
+    serve(6)
+    plan = controller.decide(controller.admit(ints(5), ints(50)))
+    assert plan.cycle.pass_price_ms == 5.0 * 4 / 10
+    assert controller.ledger.mean_passes == 17 / 7
+
+
+def test_cancelled_requests_do_not_count_towards_the_average() -> None:
+    controller = greedy_controller(budget=PassBudget(average_passes=1))
+    rows = controller.admit(ints(5), ints(50))
+    controller.decide(rows)
+    controller.release(rows, finished=False)
+    assert controller.ledger.requests == 0
+
+
+def test_per_request_maximum_raises_tau_as_far_as_needed_and_then_ends() -> None:
+    controller = Controller(
+        make_policy("fixed:tau=0"),
+        costs=ConstantCosts(),
+        max_draft_tokens=8,
+        budget=PassBudget(max_passes=4),
+    )
+    # Fixed asks for 0 and is raised to what could still finish: ceil(left / passes left) - 1.
+    rows = controller.admit(ints(5), ints(12))
+    taus = []
+    while not controller.out_of_passes(rows)[0]:
+        plan = controller.decide(rows)
+        taus.append(int(plan.tau[0]))
+        controller.observe(plan, plan.tau, ints(1), ints(2))
+    assert taus == [2, 3, 3, 5]
+
+
+def test_a_hard_budget_keeps_a_draft_from_stopping_short() -> None:
+    class Timid(Stubborn):
+        def keep_drafting(self, state: Any, cycle: Cycle, depth: int, signals: Any) -> Any:
+            return np.zeros(cycle.max_tau.shape, np.bool_)
+
+    controller = Controller(
+        Timid(lambda cycle: cycle.max_tau), costs=ConstantCosts(), budget=PassBudget(max_passes=4)
+    )
+    rows = controller.admit(ints(5), ints(12))
+    plan = controller.decide(rows)
+    assert plan.cycle.min_tau.tolist() == [2]
+    nothing = DraftSignals(*(np.zeros((1, 1)) for _ in range(4)))
+    assert [bool(controller.keep_drafting(plan, d, nothing)[0]) for d in (1, 2)] == [True, False]
+
+
+def test_uniform_widths_hold_what_a_hard_budget_asks_for() -> None:
+    controller = Controller(
+        make_policy("fixed:tau=0"),
+        costs=ConstantCosts(),
+        budget=PassBudget(max_passes=10),
+        uniform_widths=(0, 2, 4, 8),
+    )
+    rows = controller.admit(ints(5, 5), ints(40, 5))
+    assert controller.decide(rows).tau.tolist() == [4, 4]
+
+
+def test_a_row_is_out_of_passes_when_the_last_outcome_has_come() -> None:
+    controller = greedy_controller(budget=PassBudget(max_passes=2))
+    rows = controller.admit(ints(5), ints(50))
+    first, last = controller.decide(rows), controller.decide(rows)
+    controller.observe(first, first.tau, ints(0), ints(1))
+    assert not controller.out_of_passes(rows)[0]
+    controller.observe(last, last.tau, ints(0), ints(1))
+    assert controller.out_of_passes(rows)[0]

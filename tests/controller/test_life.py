@@ -1,0 +1,110 @@
+"""A controller's life as a state machine."""
+
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+)
+
+from adaptive_spec import ConstantCosts, Controller, PassBudget, Plan, make_policy
+
+
+class ControllerLife(RuleBasedStateMachine):
+    """Admissions, releases, cancellations, prompt and late outcomes, in any order."""
+
+    plans = Bundle("plans")
+
+    @initialize(
+        spec=st.sampled_from(["fixed:tau=3", "ewma", "bandit", "bandit:scope=sequence"]),
+        average=st.none() | st.floats(1, 10),
+        most=st.none() | st.integers(1, 6),
+        lockstep=st.booleans(),
+    )
+    def begin(self, spec: str, average: float | None, most: int | None, lockstep: bool) -> None:
+        self.controller = Controller(
+            make_policy(spec),
+            costs=ConstantCosts(),
+            max_draft_tokens=4,
+            budget=PassBudget(average_passes=average, max_passes=most),
+            lockstep=lockstep,
+        )
+        self.emitted: dict[int, int] = {}  # by sequence
+        self.passes: dict[int, int] = {}
+        self.sequence_of: dict[int, int] = {}  # by row
+        self.admitted = 0
+        self.settled = 0
+
+    @rule(limits=st.lists(st.integers(1, 60), min_size=1, max_size=3))
+    def admit(self, limits: list[int]) -> None:
+        rows = self.controller.admit(np.ones(len(limits), np.int64), np.array(limits))
+        for row in rows.tolist():
+            assert row not in self.sequence_of
+            self.sequence_of[row] = self.admitted
+            self.emitted[self.admitted] = self.passes[self.admitted] = 0
+            self.admitted += 1
+
+    @rule(target=plans, which=st.integers(0, 7))
+    def decide(self, which: int) -> Any:
+        rows = self.controller.running
+        rows = rows[np.arange(rows.size) != which]
+        if not rows.size:
+            return multiple()
+        plan = self.controller.decide(rows)
+        for sequence in plan.cycle.sequence_id.tolist():
+            self.passes[sequence] += 1
+        return plan
+
+    @rule(plan=consumes(plans), run=st.integers(0, 6))
+    def observe(self, plan: Plan, run: int) -> None:
+        accepted = np.minimum(plan.tau, run)
+        emitted = np.minimum(accepted + 1, plan.cycle.remaining_tokens)
+        self.controller.observe(plan, plan.tau, accepted, emitted)
+        for row, sequence, count in zip(
+            plan.rows.tolist(), plan.cycle.sequence_id.tolist(), emitted.tolist(), strict=True
+        ):
+            if self.sequence_of.get(row) == sequence:
+                self.emitted[sequence] += count
+
+    @rule(which=st.integers(0, 7))
+    def withdraw(self, which: int) -> None:
+        rows = self.controller.running
+        rows = rows[np.arange(rows.size) != which]
+        self.controller.withdraw(self.controller.decide(rows))
+
+    @rule(which=st.integers(0, 10), finished=st.booleans())
+    def release(self, which: int, finished: bool) -> None:
+        running = self.controller.running
+        if running.size:
+            row = running[[which % running.size]]
+            del self.sequence_of[int(row[0])]
+            self.controller.release(row, finished=finished)
+            self.settled += finished
+
+    @invariant()
+    def counters_agree(self) -> None:
+        if not hasattr(self, "controller"):
+            return
+        rows = self.controller.running
+        assert rows.tolist() == sorted(self.sequence_of)
+        assert self.controller.ledger.requests == self.settled
+        assert self.controller.ledger.queue_passes >= 0
+        if rows.size:
+            wanted = [self.passes[self.sequence_of[row]] for row in rows.tolist()]
+            assert self.controller.passes(rows).tolist() == wanted
+
+    def teardown(self) -> None:
+        if hasattr(self, "controller") and self.controller.running.size:
+            cycle = self.controller.decide(self.controller.running).cycle
+            expected = [self.emitted[sequence] for sequence in cycle.sequence_id.tolist()]
+            assert cycle.emitted_tokens.tolist() == expected
+
+
+TestControllerLife = ControllerLife.TestCase
