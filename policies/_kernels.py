@@ -31,7 +31,9 @@ def _against(odds: float) -> float:
 
 
 @njit(cache=True)
-def _level_of(agreed: Any, judged: Any, fleet: Any, mean: Any, leaning: float, least: float) -> float:
+def _level_of(
+    agreed: Any, judged: Any, fleet: Any, mean: Any, leaning: float, least: float
+) -> float:
     """Odds against acceptance by level alone, of one row and drafter."""
     odds = mean[0]
     common = leaning * (fleet[0] / fleet[1])

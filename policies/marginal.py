@@ -22,6 +22,8 @@ Where the drafter says how sure it is of each token (``_confidence``), ``S_i`` i
 draft goes on: it stops where ``S_i * h_{i+1} <= rate * (priced_ms(i + 1) - priced_ms(i))``, with
 ``h_{i+1}`` by history, and tau is no more than the cap.
 
+Time is the cost model's, put right by what cycles are measured to take (``_timing``).
+
 Signals: history, costs and, where there is one, the top-1 probability. SmartSpec's goodput (2406.14066), TETRIS and SpecDec++ (2405.19715) are
 special cases. Weakness: what it learns is shared by all sequences, so that the sequences of a trace
 are replayed one by one.
@@ -34,7 +36,6 @@ import numpy as np
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec.errors import PolicySpecError
-from adaptive_spec.policies._arms import priced_cycle_ms
 from adaptive_spec.policies._compiled import kernels
 from adaptive_spec.policies._confidence import Confidence
 from adaptive_spec.policies._history import (
@@ -47,6 +48,7 @@ from adaptive_spec.policies._history import (
     chances,
     for_kernels,
 )
+from adaptive_spec.policies._timing import Timing
 from adaptive_spec.policy import (
     MAX_DRAFTERS,
     Cycle,
@@ -96,6 +98,7 @@ class Fleet(NamedTuple):
     Attributes:
       learned: how likely tokens are accepted; ``confidence``: what drafters' own word is worth.
       tokens, time_ms: ``[1]`` emitted, and priced time spent, discounted.
+      timing: how long cycles take, against the cost model.
       blind: ``[1]`` bool, whether the last outcome told nothing of the text.
     """
 
@@ -103,6 +106,7 @@ class Fleet(NamedTuple):
     confidence: Confidence
     tokens: FloatArray
     time_ms: FloatArray
+    timing: Timing
     blind: BoolArray
 
 
@@ -137,8 +141,18 @@ class Marginal(Policy[Rows, Fleet]):
     def init(self, num_sequences: int, seed: int) -> State[Rows, Fleet]:
         nothing = np.zeros((2, num_sequences))
         return State(
-            Rows(Past.fresh(num_sequences), np.zeros((num_sequences, MAX_DRAFTERS), np.int64), *nothing),
-            Fleet(Learned.fresh(), Confidence.fresh(), np.zeros(1), np.zeros(1), np.zeros(1, np.bool_)),
+            Rows(
+                Past.fresh(num_sequences),
+                np.zeros((num_sequences, MAX_DRAFTERS), np.int64),
+                *nothing,
+            ),
+            Fleet(
+                Learned.fresh(),
+                Confidence.fresh(),
+                *np.zeros((2, 1)),
+                Timing.fresh(),
+                np.zeros(1, np.bool_),
+            ),
         )
 
     def decide(self, state: State[Rows, Fleet], cycle: Cycle) -> Decision:
@@ -149,7 +163,7 @@ class Marginal(Policy[Rows, Fleet]):
         probe = catch_up = np.zeros(best.shape, np.bool_)
         rate = tokens_per_ms(state, cycle)
         for i in range(len(cycle.drafters)):
-            priced = cycle.priced_ms(None if len(cycle.drafters) == 1 else np.full_like(tau, i))
+            priced = fleet.timing.priced_ms(cycle, i)
             longest = np.where(cycle.available[:, i], cycle.max_tau, 0)
             own, worth = _best(rows.past, fleet.learned, i, rate, priced, longest)
             better = worth > best
@@ -184,7 +198,7 @@ class Marginal(Policy[Rows, Fleet]):
             of_rows, at = take_rows(state.rows, own), take_cycle(cycle, own)
             chance = chances(of_rows.past, state.shared.learned, i, depth + 1)
             sure = state.shared.confidence.accepted(i, shown, chance[:, :-1])
-            priced = at.priced_ms(None if alone else np.full(chance.shape[0], i))
+            priced = state.shared.timing.priced_ms(at, i)
             step = priced[:, depth + 1] - priced[:, depth]
             rate = tokens_per_ms(State(of_rows, state.shared), at)
             on[own] = sure.prod(axis=1) * chance[:, -1] > rate * step
@@ -204,7 +218,8 @@ class Marginal(Policy[Rows, Fleet]):
             for i in range(drafters if depths else 0):
                 chance = chances(rows.past, fleet.learned, i, depths)
                 confidence = confidence.after(outcome, i, chance, self.memory)
-        emitted, spent = outcome.num_emitted_tokens, priced_cycle_ms(outcome)
+        timing = fleet.timing.after(outcome)
+        emitted, spent = outcome.num_emitted_tokens, timing.spent_ms(outcome)
         drafts = np.arange(MAX_DRAFTERS) == outcome.drafter[:, None]
         drafted = np.where(drafts, outcome.cycle.emitted_tokens[:, None], rows.drafted)
         fade = _FLEET_PACE**emitted.size
@@ -215,6 +230,7 @@ class Marginal(Policy[Rows, Fleet]):
                 confidence,
                 fade * fleet.tokens + emitted.sum(),
                 fade * fleet.time_ms + spent.sum(),
+                timing,
                 np.array([outcome.runs is None]),
             ),
         )
@@ -261,7 +277,9 @@ def _gain(chances: Outlook, price: FloatArray) -> FloatArray:
     gain = -price
     gain[:, 1:] += survival[:, :-1].cumsum(axis=1)
     run = chances.accepted_after(_STREAKS)[:, :, :-1].cumprod(axis=2)
-    value = np.maximum((run.cumsum(axis=2) - price[:, None, 1:]).max(axis=2, initial=-np.inf), -price[:, :1])
+    value = np.maximum(
+        (run.cumsum(axis=2) - price[:, None, 1:]).max(axis=2, initial=-np.inf), -price[:, :1]
+    )
     tau = np.arange(price.shape[1])
     goes_on = np.minimum(chances.streak[:, None] + tau + 1, _STREAKS - 1)
     gain += survival * (value[np.arange(value.shape[0])[:, None], goes_on] - value[:, :1])
