@@ -278,7 +278,7 @@ def _kernels(tokens: int) -> tuple[FloatArray, FloatArray]:
     after = np.arange(tokens + 1)
     age = (after - 1 - np.arange(tokens)[:, None])[..., None]
     recent = np.where(age >= 0, _DECAY ** np.maximum(age, 0), 0.0)
-    return _DECAY ** after[:, None], recent.reshape(tokens, -1)
+    return _DECAY ** after[:, None], recent.reshape(tokens, (tokens + 1) * _DECAY.size)
 
 
 def _levels(agreed: FloatArray, judged: FloatArray, fleet: FloatArray) -> FloatArray:
