@@ -37,7 +37,8 @@ def build(
     """An instance of a dataclass from fields given as text.
 
     Values are read by the field's annotation: int, float, bool (true/false), str, a literal, a
-    tuple of numbers (``0/1/2``), or ``none`` where None is allowed.
+    tuple of numbers or specs (``0/1/2``), or ``none`` where None is allowed. A spec in a tuple may
+    have one field at most (``ewma/fixed:tau=12``), since a comma ends the tuple.
 
     Raises:
       error: an unknown field, a value of the wrong kind, or one that the class refuses.
@@ -107,6 +108,8 @@ def _read(text: str, hint: Any) -> Any:
             return None
         return _read(text, next(a for a in arguments if a is not type(None)))
     if origin is tuple:
+        if arguments[0] is str and not text:
+            return ()
         return tuple(arguments[0](item) for item in text.split("/"))
     if hint is bool:
         if text.lower() not in ("true", "false"):

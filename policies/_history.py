@@ -7,10 +7,10 @@ The log-odds of acceptance add up from what is known where a token would be draf
   have long runs, and the longer a run has lasted the likelier it goes on;
 - the *level*: the share of recent tokens that it had right, over some sixteen and some fifty.
 
-Tables over all of these together would dilute the evidence (a sum needs eleven numbers where a table
-needs thousands); the sum is learned by ``_logistic``, for each drafter, from every position of the
-text and not just from those where something was drafted: each token says how it would have fared in
-each draft that had got so far, begun at it or before it.
+Tables over all of these together would dilute the evidence (a sum needs eleven numbers where a
+table needs thousands); the sum is learned by ``_logistic``, for each drafter, from every position
+of the text and not just from those where something was drafted: each token says how it would have
+fared in each draft that had got so far, begun at it or before it.
 """
 
 import functools
@@ -80,6 +80,10 @@ class Past(NamedTuple):
         counts = np.zeros((2, *shape, _DECAY.size))
         return cls(np.zeros(shape, np.int64), np.zeros(shape, np.int64), *counts)
 
+    def copy(self) -> "Past":
+        """One that may be changed in place."""
+        return Past(*(part.copy() for part in self))  # type: ignore[arg-type]
+
 
 class Learned(NamedTuple):
     """What all sequences have taught.
@@ -99,10 +103,10 @@ class Learned(NamedTuple):
 
 
 class Tokens(NamedTuple):
-    """Newly known tokens of each sequence and drafter; ``n`` columns, of which ``count`` count.
+    """Newly known tokens of each sequence and drafter; ``n`` columns, of which ``fresh`` count.
 
     Attributes:
-      count: ``[B, D]``; ``known``: ``[B, D]`` output positions that are then taken account of.
+      fresh: ``[B, D]``; ``known``: ``[B, D]`` output positions that are then taken account of.
       agreed: ``[B, D, n]`` whether the drafter would have had the token right.
       judged: ``[B, D, n]`` whether that is known, and it would have proposed anything.
       tested: ``[B, D, n, DEPTHS]`` whether it is known how the token fares as the first, second ...
@@ -110,7 +114,7 @@ class Tokens(NamedTuple):
       passed: ``[B, D, n, DEPTHS]`` whether it is accepted there.
     """
 
-    count: IntArray
+    fresh: IntArray
     known: IntArray
     agreed: BoolArray
     judged: BoolArray
@@ -157,7 +161,7 @@ def after_runs(past: Past, learned: Learned, runs: Runs, memory: float) -> tuple
     fast = kernels()
     if fast is None:
         return after(past, learned, Tokens.of_runs(runs, past.known[:, :drafters]), memory)
-    past = Past(*(part.copy() for part in past))
+    past = past.copy()
     curvature, slope, weight, seen = fast.absorb(
         *(runs.end, runs.known, runs.length, runs.proposes),
         *(past.known, past.streak, past.agreed, past.judged),
@@ -173,15 +177,15 @@ def after_runs(past: Past, learned: Learned, runs: Runs, memory: float) -> tuple
 def after(past: Past, learned: Learned, tokens: Tokens, memory: float) -> tuple[Past, Learned]:
     """What is known after more tokens, of the first ``D <= M`` drafters."""
     drafters = tokens.agreed.shape[1]
-    own = Past(*(part[:, :drafters] for part in past))
+    own = Past(*(part[:, :drafters] for part in past))  # type: ignore[arg-type]
     streaks = _streaks(own.streak, tokens.agreed)
     right = _discounted(own.agreed, tokens.agreed)
     judged = _discounted(own.judged, tokens.judged)
     levels = _levels(right[..., :-1, :], judged[..., :-1, :], learned.fleet[:drafters, None])
     weights = _taught(learned.weights, streaks[..., :-1], levels, tokens, memory)
-    row, drafter = np.ogrid[: tokens.count.shape[0], :drafters]
-    at = row, drafter, tokens.count
-    whole = Past(*(part.copy() for part in past))
+    row, drafter = np.ogrid[: tokens.fresh.shape[0], :drafters]
+    at = row, drafter, tokens.fresh
+    whole = past.copy()
     ended = Past(tokens.known, streaks[at], right[at], judged[at])
     for part, new in zip(whole, ended, strict=True):
         part[:, :drafters] = new
@@ -274,7 +278,7 @@ def _kernels(tokens: int) -> tuple[FloatArray, FloatArray]:
     after = np.arange(tokens + 1)
     age = (after - 1 - np.arange(tokens)[:, None])[..., None]
     recent = np.where(age >= 0, _DECAY ** np.maximum(age, 0), 0.0)
-    return _DECAY ** after[:, None], recent.reshape(tokens, -1)
+    return _DECAY ** after[:, None], recent.reshape(tokens, (tokens + 1) * _DECAY.size)
 
 
 def _levels(agreed: FloatArray, judged: FloatArray, fleet: FloatArray) -> FloatArray:

@@ -1,8 +1,8 @@
 """The inner loops of ``marginal`` and its company, compiled by numba; ``_compiled`` loads them.
 
-They compute what ``_history``, ``_confidence``, ``marginal`` and ``_shadows`` write with numpy, sums in
-another order: figures agree to rounding (tests hold them to that), so that decisions agree but for
-exact ties. Numba compiles at the first call, and keeps the result beside this file where it can.
+They compute what ``_history``, ``_confidence``, ``marginal`` and ``_shadows`` write with numpy, sums
+in another order: figures agree to rounding (tests hold them to that), so that decisions agree but
+for exact ties. Numba compiles at the first call, and keeps the result beside this file where it can.
 """
 
 from typing import Any
@@ -73,7 +73,7 @@ def absorb(
 ) -> Any:
     """Goes over the newly known tokens of every row and drafter; the past is changed in place.
 
-    Args:
+    Takes:
       end, runs_known, length, proposes: as in ``Runs``.
       known, streak, agreed, judged: as in ``Past``, ``[B, M]`` and ``[B, M, 2]``.
       fleet: ``[M, 2]``; ``mean``: ``[M, F]`` of the weights.
@@ -81,8 +81,8 @@ def absorb(
       decay: ``[2]`` of the levels; ``leaning``, ``least``: as in ``_history``.
 
     Returns:
-      Of each drafter, the samples' curvature ``[D, F, F]``, slope ``[D, F]`` and weight ``[D]``, and
-      tokens that agreed and were judged ``[D, 2]``.
+      Of each drafter, the samples' curvature ``[D, F, F]``, slope ``[D, F]`` and weight ``[D]``,
+      and tokens that agreed and were judged ``[D, 2]``.
     """
     rows, drafters, window = length.shape
     depths, features = of_depth.shape[0], mean.shape[1]
@@ -161,9 +161,9 @@ def choose(
 ) -> Any:
     """The best tau of every row and what it brings, ``[B]`` each.
 
-    Args:
+    Takes:
       agreed, judged: ``[B, 2]``, streak: ``[B]``; fleet: ``[2]``; mean: ``[F]``: of one drafter.
-      of_streak: ``[S, 3]``; ``of_depth``: ``[K + 1, 5]`` what streak and depth give to the features.
+      of_streak: ``[S, 3]``, ``of_depth``: ``[K + 1, 5]`` what streak and depth give to features.
       leaning, least: as in ``_history``.
       rate: ``[B]`` tokens that a millisecond is worth.
       priced_ms: ``[B or 1, K + 1]`` priced time of each tau.
@@ -204,7 +204,7 @@ def advance_static(
 ) -> Any:
     """Static tau = 0, 1 ... go on along the text as far as it is settled; see ``_shadows``.
 
-    Args:
+    Takes:
       end, known, length, proposes: as in ``Runs``.
       position: ``[B, E]``, changed in place.
       rate: ``[B]`` tokens that a millisecond is worth.

@@ -86,7 +86,8 @@ class Weights(NamedTuple):
           curvature: ``[F, F]`` sum of ``weight p (1 - p) x x^T``.
           slope: ``[F]`` sum of ``weight (y - p) x``.
           weight: what they count together.
-          prior, memory: as in ``learn``.
+          prior: as in ``learn``.
+          memory: as in ``learn``.
         """
         means, precisions = self.mean.copy(), self.precision.copy()
         first, mean = prior.precision[regression], means[regression]

@@ -47,7 +47,7 @@ class Text(NamedTuple):
             drafter = np.where(proposes, 0, NO_DRAFTER)
         else:
             who = runs.proposes.argmax(axis=1)
-            proposes = runs.proposes.any(axis=1)
+            proposes = np.take_along_axis(runs.proposes, who[:, None], 1)[:, 0]
             drafter = np.where(proposes, who, NO_DRAFTER)
             length = np.take_along_axis(runs.length, who[:, None], 1)[:, 0]
             ended = np.take_along_axis(runs.ended, who[:, None], 1)[:, 0]
@@ -121,7 +121,8 @@ def replay_one(
     """Another policy goes on by a cycle, in every row where that is settled.
 
     Args:
-      policy: who decides; ``state``: its own, of the same rows.
+      policy: who decides.
+      state: its own, of the same rows.
       text: what is known.
       position: ``[B]`` where it had got to.
       cycle: the driver's, of the same rows.

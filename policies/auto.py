@@ -4,11 +4,15 @@ No hyperparameters, no tuning, no warm-up prompts. What stands behind this name 
 policy as better ones are found; pin ``portfolio`` or ``marginal`` where that matters.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from adaptive_spec.policies.portfolio import Portfolio
 
 
 @dataclass(frozen=True)
 class Auto(Portfolio):
-    """Needs no choices: the best that is known here, with all defaults."""
+    """Needs no choices: the best that is known here, with nothing to set."""
+
+    experts: tuple[str, ...] = field(default=Portfolio.experts, init=False)
+    confidence: float = field(default=Portfolio.confidence, init=False)
+    memory: float = field(default=Portfolio.memory, init=False)

@@ -1,36 +1,37 @@
 """tau = argmax over k of ``1 + S_1 + ... + S_k - rate * priced_ms(k) + S_{k+1} * ahead(k)``.
 
-``S_i`` is the chance that the first ``i`` draft tokens are all accepted, ``rate`` the tokens emitted
-per priced millisecond: Dinkelbach's ratio (Management Science 13, 1967), at whose fixed point the
-rule has the best ratio of expected tokens to expected time, where the ratio of one cycle alone would
-be short-sighted. So it drafts on while the next token is worth its time, and not at all (tau = 0)
-where not even the first one is.
+``S_i`` is the chance that the first ``i`` draft tokens are all accepted, ``rate`` the tokens
+emitted per priced millisecond: Dinkelbach's ratio (Management Science 13, 1967), at whose fixed
+point the rule has the best ratio of expected tokens to expected time, where the ratio of one cycle
+alone would be short-sighted. So it drafts on while the next token is worth its time, and not at all
+(tau = 0) where not even the first one is.
 
-``S`` comes from ``_history``: a logistic regression on the streak and the level of agreement, learned
-from every position of the text (``Outcome.runs``) and shared by all sequences. Nothing is drafted to
-explore: a drafter that has not read the text for a while is made to catch up. Where there is no such
-fact (rejection sampling) it learns from what was drafted, of which it judges each token tested and
-no others (the product-limit estimator's way with censored runs, Kaplan and Meier, JASA 1958).
+``S`` comes from ``_history``: a logistic regression on the streak and the level of agreement,
+learned from every position of the text (``Outcome.runs``) and shared by all sequences. Nothing is
+drafted to explore: a drafter that has not read the text for a while is made to catch up. Where
+there is no such fact (rejection sampling) it learns from what was drafted, of which it judges each
+token tested and no others (the product-limit estimator's way with censored runs, Kaplan and Meier,
+JASA 1958).
 
-``ahead(k)`` is what is left of a run where a draft stops short of its end: the next cycle would begin
-inside the run, and do better there than after a refusal, by ``value(streak + k + 1) - value(0)``,
-with ``value(s) = max over k of 1 + S_1 + ... + S_k - rate * priced_ms(k)`` after a streak of ``s``
-tokens (one step of value iteration, Howard 1960). Without it, drafts in a long run are too long: the
-tokens that they gain there would have come cheaply anyway.
+``ahead(k)`` is what is left of a run where a draft stops short of its end: the next cycle would
+begin inside the run, and do better there than after a refusal, by ``value(streak + k + 1) -
+value(0)``, with ``value(s) = max over k of 1 + S_1 + ... + S_k - rate * priced_ms(k)`` after a
+streak of ``s`` tokens (one step of value iteration, Howard 1960). Without it, drafts in a long run
+are too long: the tokens that they gain there would have come cheaply anyway.
 
-Where the drafter says how sure it is of each token (``_confidence``), ``S_i`` is known better as the
-draft goes on: it stops where ``S_i * h_{i+1} <= rate * (priced_ms(i + 1) - priced_ms(i))``, with
-``h_{i+1}`` by history, and tau is no more than the cap.
+Where the drafter says how sure it is of each token (``_confidence``), ``S_i`` is known better as
+the draft goes on: it stops where ``S_i * h_{i+1} <= rate * (priced_ms(i + 1) - priced_ms(i))``,
+with ``h_{i+1}`` by history, and tau is no more than the cap.
 
 Time is the cost model's, put right by what cycles are measured to take (``_timing``).
 
-Signals: history, costs and, where there is one, the top-1 probability. SmartSpec's goodput (2406.14066), TETRIS and SpecDec++ (2405.19715) are
-special cases. Weakness: what it learns is shared by all sequences, so that the sequences of a trace
-are replayed one by one.
+Signals: history, costs and, where there is one, the top-1 probability. SmartSpec's goodput
+(2406.14066), TETRIS and SpecDec++ (2405.19715) are special cases. Weakness: what it learns is
+shared by all sequences, so that the sequences of a trace are replayed one by one.
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -87,7 +88,7 @@ class Rows(NamedTuple):
 
 
 class Memo(NamedTuple):
-    """What history alone would have had, ``[B]`` tokens, where the drafter's word may stop short."""
+    """What history alone would draft, ``[B]`` tokens; the drafter's word may stop short of it."""
 
     tau: IntArray
 
@@ -116,10 +117,10 @@ class Marginal(Policy[Rows, Fleet]):
 
     Attributes:
       memory: tokens that are remembered of how acceptance depends on history, at least 1.
-      upkeep: share of the time that may go into knowing how a drafter would do that is not drafting,
-        in (0, 1).
-      evidence: "text" learns from every position of the text where that is known, "drafts" from what
-        was drafted and no more.
+      upkeep: share of the time that may go into knowing how a drafter would do that is not
+        drafting, in (0, 1).
+      evidence: "text" learns from every position of the text where that is known, "drafts" from
+        what was drafted and no more.
       inside: whether to look inside the draft, at what the drafter says of its tokens; each of them
         then costs a read from the device.
     """
@@ -177,7 +178,7 @@ class Marginal(Policy[Rows, Fleet]):
             idle = cycle.emitted_tokens - rows.drafted[:, i]
             probe = probe | ((idle >= pause) & (drafter == i))
         if self.evidence == "drafts" or fleet.blind[0]:
-            upto, catch_up = np.maximum(upto, probe), None
+            return Decision(cycle.clip(np.maximum(upto, probe)), Memo(tau), drafter)
         return Decision(cycle.clip(upto), Memo(tau), drafter, catch_up)
 
     @property
@@ -191,7 +192,7 @@ class Marginal(Policy[Rows, Fleet]):
         alone = len(cycle.drafters) == 1
         drafter = None if alone else self.decide(state, cycle).drafter
         for i in range(len(cycle.drafters)):
-            own = slice(None) if drafter is None else np.flatnonzero(drafter == i)
+            own: Any = slice(None) if drafter is None else np.flatnonzero(drafter == i)
             shown = take_rows(signals, own)
             if np.isnan(shown.top1_probability).all():
                 continue
@@ -287,7 +288,7 @@ def _gain(chances: Outlook, price: FloatArray) -> FloatArray:
 
 
 def _pause(priced_ms: FloatArray, upkeep: float) -> FloatArray:
-    """Tokens after which a drafter that is not drafting may draft or read one step, ``[B or 1]``."""
+    """Tokens after which a drafter that is not drafting may read or draft once, ``[B or 1]``."""
     if priced_ms.shape[1] == 1:
         return np.full(priced_ms.shape[0], np.inf)
     step = priced_ms[:, 1] - priced_ms[:, 0]

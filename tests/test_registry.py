@@ -40,7 +40,7 @@ def test_specs_round_trip(policy: Policy[object, object]) -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("nothing", "unknown policy 'nothing'; there are: adaedl, bandit, "),
+        ("nothing", "unknown policy 'nothing'; there are: adaedl, auto, bandit, "),
         ("", "unknown policy ''"),
         ("emwa", "did you mean 'ewma'"),
         ("fixed:t=3", "unknown field 't'; allowed are tau, fallback"),

@@ -1,9 +1,12 @@
 """Every installed policy, and every variant of it, has the properties that any policy must have."""
 
+import importlib.metadata
+
 import pytest
 
-from adaptive_spec import policy_names
+from adaptive_spec.registry import GROUP
 from adaptive_spec.testing import check_policy
+from tests.policies.driving import use_numba
 
 VARIANTS = {
     "fixed": ["fixed", "fixed:tau=0", "fixed:tau=7", "fixed:tau=3,fallback=true"],
@@ -37,15 +40,33 @@ VARIANTS = {
     "metasd": ["metasd", "metasd:tau=7,beta=0.1"],
     "nightjar": ["nightjar", "nightjar:longest=2,switch=0"],
     "hazard": ["hazard", "hazard:scope=sequence,depths=2,discount=1,probe=1"],
+    "marginal": ["marginal", "marginal:memory=1,upkeep=0.9,evidence=drafts,inside=false"],
+    "portfolio": [
+        "portfolio",
+        "portfolio:experts=,confidence=0",
+        "portfolio:experts=hazard/fixed:tau=12/bandit/nightjar,confidence=0,memory=20",
+    ],
+    "auto": ["auto"],
 }
+
+WITH_LOOPS = ("marginal", "portfolio")
+"""Policies whose inner loops numba compiles where it is installed."""
 
 
 def test_every_built_in_policy_is_tried() -> None:
-    assert set(policy_names()) >= set(VARIANTS)
-    built_in = {name for name in policy_names() if name in VARIANTS}
+    points = importlib.metadata.entry_points(group=GROUP)
+    built_in = {point.name for point in points if point.module.startswith("adaptive_spec.")}
     assert built_in == set(VARIANTS)
 
 
 @pytest.mark.parametrize("spec", [spec for specs in VARIANTS.values() for spec in specs])
 def test_policy_passes_check_policy(spec: str) -> None:
+    check_policy(spec)
+
+
+@pytest.mark.parametrize("spec", [spec for name in WITH_LOOPS for spec in VARIANTS[name]])
+def test_policy_passes_check_policy_without_numba(
+    spec: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_numba(monkeypatch, False)
     check_policy(spec)
