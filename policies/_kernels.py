@@ -1,8 +1,8 @@
 """The inner loops of ``marginal`` and its company, compiled by numba; ``_compiled`` loads them.
 
-They compute what ``_history``, ``_confidence``, ``marginal`` and ``_shadows`` write with numpy, sums
-in another order: figures agree to rounding (tests hold them to that), so that decisions agree but
-for exact ties. Numba compiles at the first call, and keeps the result beside this file where it can.
+They compute what ``_history``, ``_confidence``, ``marginal`` and ``_shadows`` write with numpy,
+sums in another order: figures agree to rounding (tests hold them to that), so that decisions agree
+but for exact ties. Numba compiles at the first call, and keeps the result beside this file if it may.
 """
 
 from typing import Any
@@ -15,25 +15,23 @@ _FARTHEST = 15.0
 
 
 @njit(cache=True)
-def _log_odds(share: float, least: float) -> float:
+def _log_odds(share: float, least: float) -> Any:
     bounded = min(max(share, least), 1.0 - least)
     return np.log(bounded / (1.0 - bounded))
 
 
 @njit(cache=True)
-def _probability(odds: float) -> float:
+def _probability(odds: float) -> Any:
     return 1.0 / (1.0 + np.exp(-min(max(odds, -_STEEPEST), _STEEPEST)))
 
 
 @njit(cache=True)
-def _against(odds: float) -> float:
+def _against(odds: float) -> Any:
     return np.exp(-min(max(odds, -_FARTHEST), _FARTHEST))
 
 
 @njit(cache=True)
-def _level_of(
-    agreed: Any, judged: Any, fleet: Any, mean: Any, leaning: float, least: float
-) -> float:
+def _level_of(agreed: Any, judged: Any, fleet: Any, mean: Any, leaning: float, least: float) -> Any:
     """Odds against acceptance by level alone, of one row and drafter."""
     odds = mean[0]
     common = leaning * (fleet[0] / fleet[1])
@@ -43,7 +41,7 @@ def _level_of(
 
 
 @njit(cache=True)
-def _of_token(mean: Any, of_streak: Any, of_depth: Any, streak: int, depth: int) -> float:
+def _of_token(mean: Any, of_streak: Any, of_depth: Any, streak: int, depth: int) -> Any:
     """Odds against acceptance by streak and depth alone, of one drafter."""
     odds = 0.0
     for f in range(3):

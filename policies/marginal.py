@@ -150,7 +150,8 @@ class Marginal(Policy[Rows, Fleet]):
             Fleet(
                 Learned.fresh(),
                 Confidence.fresh(),
-                *np.zeros((2, 1)),
+                np.zeros(1),
+                np.zeros(1),
                 Timing.fresh(),
                 np.zeros(1, np.bool_),
             ),
