@@ -2,7 +2,8 @@
 
 They compute what ``_history``, ``_confidence``, ``marginal`` and ``_shadows`` write with numpy,
 sums in another order: figures agree to rounding (tests hold them to that), so that decisions agree
-but for exact ties. Numba compiles at the first call, and keeps the result beside this file if it may.
+but for exact ties. Numba compiles at the first call, and keeps the result beside this file if it
+may.
 """
 
 from typing import Any

@@ -3,7 +3,7 @@
 Cost models are measured beforehand, or typed in as ratios; what is served may be slower all over,
 or its drafter alone, and that may change as it runs. So that a policy that follows the measured
 time is not led astray, time is counted in the model's own milliseconds: measured time over the
-ratio of measured to modelled verifier passes, and a drafter's steps at what they were found to take.
+ratio of measured to modelled verifier passes, and draft steps at what they were found to take.
 """
 
 from typing import NamedTuple
