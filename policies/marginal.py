@@ -119,15 +119,16 @@ class Marginal(Policy[Rows, Fleet]):
       memory: tokens that are remembered of how acceptance depends on history, at least 1.
       upkeep: share of the time that may go into knowing how a drafter would do that is not
         drafting, in (0, 1).
-      evidence: "text" learns from every position of the text where that is known, "drafts" from
-        what was drafted and no more.
+      evidence: "text" learns from every position of the text where that is known; "drafts" from
+        what was drafted and no more; "lengths" takes accepted lengths for run lengths, as if what
+        was not drafted had been refused: what many rules do, here for comparison.
       inside: whether to look inside the draft, at what the drafter says of its tokens; each of them
         then costs a read from the device.
     """
 
     memory: float = 10_000.0
     upkeep: float = 0.01
-    evidence: Literal["text", "drafts"] = "text"
+    evidence: Literal["text", "drafts", "lengths"] = "text"
     inside: bool = True
 
     learns = "across sequences"
@@ -178,7 +179,7 @@ class Marginal(Policy[Rows, Fleet]):
             catch_up = catch_up | (cycle.behind_tokens[:, i] >= pause)
             idle = cycle.emitted_tokens - rows.drafted[:, i]
             probe = probe | ((idle >= pause) & (drafter == i))
-        if self.evidence == "drafts" or fleet.blind[0]:
+        if self.evidence != "text" or fleet.blind[0]:
             return Decision(cycle.clip(np.maximum(upto, probe)), Memo(tau), drafter)
         return Decision(cycle.clip(upto), Memo(tau), drafter, catch_up)
 
@@ -209,8 +210,12 @@ class Marginal(Policy[Rows, Fleet]):
     def update(self, state: State[Rows, Fleet], outcome: Outcome) -> State[Rows, Fleet]:
         rows, fleet = state
         drafters = len(outcome.cycle.drafters)
-        if outcome.runs is None or self.evidence == "drafts":
-            tokens = Tokens.of_draft(outcome, rows.past.known[:, :drafters])
+        if outcome.runs is None or self.evidence != "text":
+            tokens = Tokens.of_draft(
+                outcome,
+                rows.past.known[:, :drafters],
+                whole_is_refused=self.evidence == "lengths",
+            )
             past, learned = after(rows.past, fleet.learned, tokens, self.memory)
         else:
             past, learned = after_runs(rows.past, fleet.learned, outcome.runs, self.memory)
