@@ -316,7 +316,8 @@ def _values(outlook: Outlook, price: FloatArray) -> FloatArray:
     """What the best tau brings after a streak of 0, 1, ... tokens, ``[B, _STREAKS]``."""
     run = outlook.accepted_after(_STREAKS)[:, :, : price.shape[1] - 1].cumprod(axis=2)
     drafting = (run.cumsum(axis=2) - price[:, None, 1:]).max(axis=2, initial=-np.inf)
-    return np.maximum(drafting, -price[:, :1])
+    value: FloatArray = np.maximum(drafting, -price[:, :1])
+    return value
 
 
 def _after_streak(value: FloatArray, streak: IntArray) -> FloatArray:
