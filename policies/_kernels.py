@@ -2,14 +2,26 @@
 
 They compute what ``_history``, ``_confidence``, ``marginal`` and ``_shadows`` write with numpy,
 sums in another order: figures agree to rounding (tests hold them to that), so that decisions agree
-but for exact ties. Numba compiles at the first call, and keeps the result beside this file if it
-may.
+but for exact ties. As all types are written out, numba compiles when this module is first imported
+(some ten seconds), and keeps the result beside this file, or in the user's cache, for next time.
 """
 
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import boolean, float64, int64, njit, types
+
+
+def _shown(kind: Any, dimensions: int) -> Any:
+    """An array that is read: of any layout, writeable or not."""
+    return types.Array(kind, dimensions, "A", readonly=True)
+
+
+_F1, _F2 = _shown(float64, 1), _shown(float64, 2)
+_I1, _I2, _I3 = _shown(int64, 1), _shown(int64, 2), _shown(int64, 3)
+_B2, _B3 = _shown(boolean, 2), _shown(boolean, 3)
+# agreed, judged, streak, fleet, mean, of_streak, of_depth, leaning, least: of one drafter.
+_DRAFTER = (_F2, _F2, _I1, _F1, _F1, _F2, _F2, float64, float64)
 
 _STEEPEST = 12.0
 _FARTHEST = 15.0
@@ -52,7 +64,26 @@ def _of_token(mean: Any, of_streak: Any, of_depth: Any, streak: int, depth: int)
     return _against(odds)
 
 
-@njit(cache=True)
+@njit(
+    (
+        _I1,
+        _I2,
+        _I3,
+        _B3,
+        int64[:, ::1],
+        int64[:, ::1],
+        float64[:, :, ::1],
+        float64[:, :, ::1],
+        _F2,
+        _F2,
+        _F2,
+        _F2,
+        _F1,
+        float64,
+        float64,
+    ),
+    cache=True,
+)
 def absorb(
     end: Any,
     runs_known: Any,
@@ -164,7 +195,7 @@ def _value_after(streak: int, level: float, table: Any, rate: float, priced_ms: 
     return value
 
 
-@njit(cache=True)
+@njit((*_DRAFTER, _F1, _F2, _I1, int64), cache=True)
 def choose(
     agreed: Any,
     judged: Any,
@@ -211,7 +242,7 @@ def choose(
     return best, worth
 
 
-@njit(cache=True)
+@njit((*_DRAFTER, _F1, _F2, int64, int64), cache=True)
 def worth_of_next(
     agreed: Any,
     judged: Any,
@@ -246,7 +277,7 @@ def worth_of_next(
     return worth
 
 
-@njit(cache=True)
+@njit((_I1, _I2, _I3, _B3, int64[:, ::1], _F1, _F2), cache=True)
 def advance_static(
     end: Any, known: Any, length: Any, proposes: Any, position: Any, rate: Any, priced_ms: Any
 ) -> Any:
@@ -287,7 +318,7 @@ def advance_static(
     return gain
 
 
-@njit(cache=True)
+@njit(_DRAFTER, cache=True)
 def accepted(
     agreed: Any,
     judged: Any,
@@ -313,7 +344,7 @@ def accepted(
     return chance
 
 
-@njit(cache=True)
+@njit((_F2, _F2, _F1, float64), cache=True)
 def sure(word: Any, by_history: Any, mean: Any, least: float) -> Any:
     """Chance of drafted tokens by the drafter's word, or else by history, ``[B, n]``."""
     chance = by_history.copy()
@@ -325,7 +356,7 @@ def sure(word: Any, by_history: Any, mean: Any, least: float) -> Any:
     return chance
 
 
-@njit(cache=True)
+@njit((_F2, _F2, _B2, _B2, _F1, float64), cache=True)
 def weigh(word: Any, by_history: Any, tested: Any, passed: Any, mean: Any, least: float) -> Any:
     """Curvature ``[3, 3]``, slope ``[3]`` and number of samples of the drafter's word."""
     curvature, slope, x = np.zeros((3, 3)), np.zeros(3), np.ones(3)

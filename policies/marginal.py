@@ -142,6 +142,7 @@ class Marginal(Policy[Rows, Fleet]):
             raise PolicySpecError(f"marginal: upkeep = {self.upkeep}; it must be in (0, 1)")
 
     def init(self, num_sequences: int, seed: int) -> State[Rows, Fleet]:
+        kernels()  # compiled, if need be, before anything is timed
         nothing = np.zeros((2, num_sequences))
         return State(
             Rows(
