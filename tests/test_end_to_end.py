@@ -20,6 +20,7 @@ from adaptive_spec.traces import TraceSet
 POLICIES = ("fixed:tau=3", "bandit", "auto")
 DRAFTERS = ("early-exit:layers=10", "builtin", "lookup+builtin")
 BATCH_SIZE = 4
+_TAU = 10  # the largest, and as deep as signals are recorded
 
 SHARED_PROMPTS = Path(__file__).resolve().parents[2] / "shared" / "prompts"
 FILES = ("spec_bench_dev.jsonl", "humaneval_dev.jsonl")
@@ -67,9 +68,8 @@ class Job:
 
     def traces(self, drafter: str) -> TraceSet:
         if drafter not in self._traces:
-            # Without signals, which take long and no policy here looks at.
             self._traces[drafter] = record_all(
-                self.pair(drafter), self.requests, self.plain, True, self.new_tokens, 0
+                self.pair(drafter), self.requests, self.plain, True, self.new_tokens, _TAU
             )
         return self._traces[drafter]
 
