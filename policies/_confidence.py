@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from adaptive_spec._arrays import BoolArray, FloatArray
+from adaptive_spec.policies._compiled import kernels
 from adaptive_spec.policies._inside import Judged
 from adaptive_spec.policies._logistic import Weights, log_odds, probability
 from adaptive_spec.policy import MAX_DRAFTERS, DraftSignals, Outcome
@@ -43,12 +44,13 @@ class Confidence(NamedTuple):
           signals: of the draft, ``[B, depth]``; where they are missing, history stands.
           by_history: ``[B, depth]`` the chance before the drafter said anything.
         """
-        features = _features(signals.top1_probability, by_history)
-        return np.where(
-            np.isnan(signals.top1_probability),
-            by_history,
-            probability(features @ self.weights.mean[drafter]),
-        )
+        said, mean = signals.top1_probability, self.weights.mean[drafter]
+        fast = kernels()
+        if fast is not None:
+            chance: FloatArray = fast.sure(said, by_history, mean, _LEAST)
+            return chance
+        by_word = probability(_features(said, by_history) @ mean)
+        return np.where(np.isnan(said), by_history, by_word)
 
     def after(
         self, outcome: Outcome, drafter: int, by_history: FloatArray, memory: float
@@ -64,15 +66,21 @@ class Confidence(NamedTuple):
         tested = (judged.accepted | judged.refused) & mine[:, None] & ~np.isnan(said)
         speaks = self.speaks.copy()
         speaks[drafter] = bool((~np.isnan(said[mine, 0])).all())
-        features = _features(said[tested], by_history[tested])
-        weights = self.weights.learn(
-            np.full(features.shape[0], drafter),
-            features,
-            judged.accepted[tested].astype(np.float64),
-            np.ones(features.shape[0]),
-            prior=_PRIOR,
-            memory=memory,
-        )
+        fast = kernels()
+        if fast is not None:
+            mean = self.weights.mean[drafter]
+            sums = fast.weigh(said, by_history, tested, judged.accepted, mean, _LEAST)
+            weights = self.weights.step(drafter, *sums, prior=_PRIOR, memory=memory)
+        else:
+            features = _features(said[tested], by_history[tested])
+            weights = self.weights.learn(
+                np.full(features.shape[0], drafter),
+                features,
+                judged.accepted[tested].astype(np.float64),
+                np.ones(features.shape[0]),
+                prior=_PRIOR,
+                memory=memory,
+            )
         return Confidence(weights, speaks)
 
 

@@ -14,12 +14,12 @@ fared in each draft that had got so far, begun at it or before it.
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
-from adaptive_spec.policies._kernels import absorb, choose, compiled
+from adaptive_spec.policies._compiled import kernels
 from adaptive_spec.policies._logistic import Weights, log_odds
 from adaptive_spec.policy import MAX_DRAFTERS, UNKNOWN_AGREEMENT, Outcome
 from adaptive_spec.runs import Runs
@@ -158,10 +158,11 @@ class Tokens(NamedTuple):
 def after_runs(past: Past, learned: Learned, runs: Runs, memory: float) -> tuple[Past, Learned]:
     """What is known after what the text has shown since, of the first ``D <= M`` drafters."""
     drafters = runs.known.shape[1]
-    if not compiled():
+    fast = kernels()
+    if fast is None:
         return after(past, learned, Tokens.of_runs(runs, past.known[:, :drafters]), memory)
     past = past.copy()
-    curvature, slope, weight, seen = absorb(
+    curvature, slope, weight, seen = fast.absorb(
         *(runs.end, runs.known, runs.length, runs.proposes),
         *(past.known, past.streak, past.agreed, past.judged),
         *(learned.fleet, learned.weights.mean, _OF_STREAK, _of_depth(DEPTHS), _DECAY),
@@ -233,23 +234,22 @@ class Outlook(NamedTuple):
         return 1.0 / (1.0 + self.level[:, None, None] * self.table[:streaks])
 
 
-def best(
-    past: Past,
-    learned: Learned,
-    drafter: int,
-    rate: FloatArray,
-    priced_ms: FloatArray,
-    longest: IntArray,
-    streaks: int,
-) -> tuple[IntArray, FloatArray]:
-    """``marginal.best`` of a drafter in one compiled pass, ``[B]`` each; see there."""
-    tau, worth = choose(
+def chances(past: Past, learned: Learned, drafter: int, depths: int) -> FloatArray:
+    """Chance of each token of the next draft, if those before it are accepted, ``[B, depths]``."""
+    fast = kernels()
+    if fast is None:
+        return Outlook.of(past, learned, drafter, depths).accepted()
+    accepted: FloatArray = fast.accepted(*for_kernels(past, learned, drafter, depths))
+    return accepted
+
+
+def for_kernels(past: Past, learned: Learned, drafter: int, depths: int) -> tuple[Any, ...]:
+    """What the compiled loops need to know of a drafter, of drafts up to ``depths`` tokens."""
+    return (
         *(past.agreed[:, drafter], past.judged[:, drafter], past.streak[:, drafter]),
         *(learned.fleet[drafter], learned.weights.mean[drafter]),
-        *(_OF_STREAK, _of_depth(priced_ms.shape[1]), _LEANING_TOKENS, _LEAST_LEVEL),
-        *(rate, priced_ms, longest, streaks),
+        *(_OF_STREAK, _of_depth(depths), _LEANING_TOKENS, _LEAST_LEVEL),
     )
-    return tau, worth
 
 
 def _against(log_odds_for: FloatArray) -> FloatArray:

@@ -1,42 +1,58 @@
-"""The inner loops of ``marginal``, compiled by numba where it is installed; numpy does without.
+"""The inner loops of ``marginal`` and its company, compiled by numba; ``_compiled`` loads them.
 
-They compute what ``_history`` and ``marginal`` write with numpy, sums in another order: figures
-agree to rounding (tests hold them to that), so that decisions agree but for exact ties. Numba
-compiles at the first call, and keeps the result beside this file where it can.
+They compute what ``_history``, ``_confidence``, ``marginal`` and ``_shadows`` write with numpy,
+sums in another order: figures agree to rounding (tests hold them to that), so that decisions agree
+but for exact ties. Numba compiles at the first call, and keeps the result beside this file where it
+can.
 """
 
-import functools
-import importlib.util
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numba import njit
+
+_STEEPEST = 12.0
+_FARTHEST = 15.0
 
 
-@functools.cache
-def compiled() -> bool:
-    """Whether numba is there."""
-    return importlib.util.find_spec("numba") is not None
+@njit(cache=True)
+def _log_odds(share: float, least: float) -> Any:
+    bounded = min(max(share, least), 1.0 - least)
+    return np.log(bounded / (1.0 - bounded))
 
 
-def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function``, compiled when it is first called."""
-
-    @functools.cache
-    def build() -> Callable[..., Any]:
-        import numba
-
-        built: Callable[..., Any] = numba.njit(cache=True)(function)
-        return built
-
-    @functools.wraps(function)
-    def call(*arguments: Any) -> Any:
-        return build()(*arguments)
-
-    return call
+@njit(cache=True)
+def _probability(odds: float) -> Any:
+    return 1.0 / (1.0 + np.exp(-min(max(odds, -_STEEPEST), _STEEPEST)))
 
 
-@kernel
+@njit(cache=True)
+def _against(odds: float) -> Any:
+    return np.exp(-min(max(odds, -_FARTHEST), _FARTHEST))
+
+
+@njit(cache=True)
+def _level_of(agreed: Any, judged: Any, fleet: Any, mean: Any, leaning: float, least: float) -> Any:
+    """Odds against acceptance by level alone, of one row and drafter."""
+    odds = mean[0]
+    common = leaning * (fleet[0] / fleet[1])
+    for i in range(2):
+        odds += mean[9 + i] * _log_odds((agreed[i] + common) / (judged[i] + leaning), least)
+    return _against(odds)
+
+
+@njit(cache=True)
+def _of_token(mean: Any, of_streak: Any, of_depth: Any, streak: int, depth: int) -> Any:
+    """Odds against acceptance by streak and depth alone, of one drafter."""
+    odds = 0.0
+    for f in range(3):
+        odds += mean[6 + f] * of_streak[min(streak + depth, of_streak.shape[0] - 1), f]
+    for f in range(5):
+        odds += mean[1 + f] * of_depth[depth, f]
+    return _against(odds)
+
+
+@njit(cache=True)
 def absorb(
     end: Any,
     runs_known: Any,
@@ -97,8 +113,7 @@ def absorb(
                 x[6:9] = of_streak[s]
                 for level in range(2):
                     share = (agreed[b, d, level] + common) / (judged[b, d, level] + leaning)
-                    share = min(max(share, least), 1.0 - least)
-                    x[9 + level] = np.log(share / (1.0 - share))
+                    x[9 + level] = _log_odds(share, least)
                 base = mean[d, 0]
                 for f in range(6, features):
                     base += mean[d, f] * x[f]
@@ -116,8 +131,7 @@ def absorb(
                     for f in range(5):
                         x[1 + f] = of_depth[j, f]
                         odds += mean[d, 1 + f] * x[1 + f]
-                    odds = min(max(odds, -12.0), 12.0)
-                    p = 1.0 / (1.0 + np.exp(-odds))
+                    p = _probability(odds)
                     r = p * (1.0 - p) / tested
                     g = (passed_at[j] - p) / tested
                     for f in range(features):
@@ -138,7 +152,7 @@ def absorb(
     return curvature, slope, weight, seen
 
 
-@kernel
+@njit(cache=True)
 def choose(
     agreed: Any,
     judged: Any,
@@ -175,23 +189,12 @@ def choose(
     table = np.empty((tallest + 1, depths))
     for s in range(tallest + 1):
         for k in range(depths):
-            odds = 0.0
-            for f in range(3):
-                odds += mean[6 + f] * of_streak[min(s + k, tallest), f]
-            for f in range(5):
-                odds += mean[1 + f] * of_depth[k, f]
-            table[s, k] = np.exp(-min(max(odds, -15.0), 15.0))
+            table[s, k] = _of_token(mean, of_streak, of_depth, s, k)
     best, worth = np.zeros(rows, np.int64), np.full(rows, -np.inf)
     value = np.zeros(streaks)
-    common = leaning * (fleet[0] / fleet[1])
     for b in range(rows):
         row = b if priced_ms.shape[0] > 1 else 0
-        odds = mean[0]
-        for i in range(2):
-            share = (agreed[b, i] + common) / (judged[b, i] + leaning)
-            share = min(max(share, least), 1.0 - least)
-            odds += mean[9 + i] * np.log(share / (1.0 - share))
-        level = np.exp(-min(max(odds, -15.0), 15.0))
+        level = _level_of(agreed[b], judged[b], fleet, mean, leaning, least)
         for s in range(streaks):
             survival, gain = 1.0, 0.0
             value[s] = -rate[b] * priced_ms[row, 0]
@@ -210,7 +213,7 @@ def choose(
     return best, worth
 
 
-@kernel
+@njit(cache=True)
 def advance_static(
     end: Any, known: Any, length: Any, proposes: Any, position: Any, rate: Any, priced_ms: Any
 ) -> Any:
@@ -252,3 +255,64 @@ def advance_static(
                 gain[b, e] += accepted + 1 - rate[b] * priced_ms[row, drafted]
                 position[b, e] += accepted + 1
     return gain
+
+
+@njit(cache=True)
+def accepted(
+    agreed: Any,
+    judged: Any,
+    streak: Any,
+    fleet: Any,
+    mean: Any,
+    of_streak: Any,
+    of_depth: Any,
+    leaning: float,
+    least: float,
+) -> Any:
+    """Chance of each token of the next draft, if those before it are accepted, ``[B, n]``.
+
+    Arguments as in ``choose``, with ``of_depth`` ``[n, 5]``.
+    """
+    rows, depths, tallest = streak.size, of_depth.shape[0], of_streak.shape[0] - 1
+    chance = np.empty((rows, depths))
+    for b in range(rows):
+        level = _level_of(agreed[b], judged[b], fleet, mean, leaning, least)
+        for k in range(depths):
+            against = _of_token(mean, of_streak, of_depth, min(streak[b], tallest), k)
+            chance[b, k] = 1.0 / (1.0 + level * against)
+    return chance
+
+
+@njit(cache=True)
+def sure(top1_probability: Any, by_history: Any, mean: Any, least: float) -> Any:
+    """Chance of drafted tokens by the drafter's word, or else by history, ``[B, n]``."""
+    chance = by_history.copy()
+    for b in range(chance.shape[0]):
+        for k in range(chance.shape[1]):
+            said = top1_probability[b, k]
+            if not np.isnan(said):
+                odds = mean[0] + mean[1] * _log_odds(by_history[b, k], least)
+                chance[b, k] = _probability(odds + mean[2] * _log_odds(said, least))
+    return chance
+
+
+@njit(cache=True)
+def weigh(
+    top1_probability: Any, by_history: Any, tested: Any, passed: Any, mean: Any, least: float
+) -> Any:
+    """Curvature ``[3, 3]``, slope ``[3]`` and number of samples of the drafter's word."""
+    curvature, slope, x = np.zeros((3, 3)), np.zeros(3), np.ones(3)
+    samples = 0
+    for b in range(tested.shape[0]):
+        for k in range(tested.shape[1]):
+            if not tested[b, k] or np.isnan(top1_probability[b, k]):
+                continue
+            samples += 1
+            x[1] = _log_odds(by_history[b, k], least)
+            x[2] = _log_odds(top1_probability[b, k], least)
+            p = _probability(mean[0] + mean[1] * x[1] + mean[2] * x[2])
+            for f in range(3):
+                slope[f] += (passed[b, k] - p) * x[f]
+                for g in range(3):
+                    curvature[f, g] += p * (1.0 - p) * x[f] * x[g]
+    return curvature, slope, samples

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
-from adaptive_spec.policies._kernels import advance_static, compiled
+from adaptive_spec.policies._compiled import kernels
 from adaptive_spec.policy import NO_DRAFTER, Cycle, Decision, Outcome, Policy, State
 from adaptive_spec.runs import Runs
 from adaptive_spec.state import put_rows, take_outcome, take_rows
@@ -90,9 +90,10 @@ def replay_static(
     Returns:
       Where each is now, and what it gained in tokens, both ``[B, E]``.
     """
-    if compiled():
+    fast = kernels()
+    if fast is not None:
         position = position.copy()
-        return position, advance_static(*runs, position, rate, priced_ms)
+        return position, fast.advance_static(*runs, position, rate, priced_ms)
     text = Text.of(runs)
     price = rate[:, None] * priced_ms
     tau = np.broadcast_to(

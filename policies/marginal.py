@@ -36,9 +36,18 @@ import numpy as np
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec.errors import PolicySpecError
 from adaptive_spec.policies._arms import priced_cycle_ms
+from adaptive_spec.policies._compiled import kernels
 from adaptive_spec.policies._confidence import Confidence
-from adaptive_spec.policies._history import Learned, Outlook, Past, Tokens, after, after_runs, best
-from adaptive_spec.policies._kernels import compiled
+from adaptive_spec.policies._history import (
+    Learned,
+    Outlook,
+    Past,
+    Tokens,
+    after,
+    after_runs,
+    chances,
+    for_kernels,
+)
 from adaptive_spec.policy import (
     MAX_DRAFTERS,
     Cycle,
@@ -180,12 +189,12 @@ class Marginal(Policy[Rows, Fleet]):
             if np.isnan(shown.top1_probability).all():
                 continue
             of_rows, at = take_rows(state.rows, own), take_cycle(cycle, own)
-            chances = Outlook.of(of_rows.past, state.shared.learned, i, depth + 1).accepted()
-            sure = state.shared.confidence.accepted(i, shown, chances[:, :-1])
-            priced = at.priced_ms(None if alone else np.full(chances.shape[0], i))
+            chance = chances(of_rows.past, state.shared.learned, i, depth + 1)
+            sure = state.shared.confidence.accepted(i, shown, chance[:, :-1])
+            priced = at.priced_ms(None if alone else np.full(chance.shape[0], i))
             step = priced[:, depth + 1] - priced[:, depth]
             rate = tokens_per_ms(State(of_rows, state.shared), at)
-            on[own] = sure.prod(axis=1) * chances[:, -1] > rate * step
+            on[own] = sure.prod(axis=1) * chance[:, -1] > rate * step
         return on
 
     def update(self, state: State[Rows, Fleet], outcome: Outcome) -> State[Rows, Fleet]:
@@ -200,8 +209,8 @@ class Marginal(Policy[Rows, Fleet]):
         if self.inside and outcome.signals is not None:
             depths = outcome.signals.top1_probability.shape[1]
             for i in range(drafters if depths else 0):
-                chances = Outlook.of(rows.past, fleet.learned, i, depths).accepted()
-                confidence = confidence.after(outcome, i, chances, self.memory)
+                chance = chances(rows.past, fleet.learned, i, depths)
+                confidence = confidence.after(outcome, i, chance, self.memory)
         emitted, spent = outcome.num_emitted_tokens, priced_cycle_ms(outcome)
         drafts = np.arange(MAX_DRAFTERS) == outcome.drafter[:, None]
         drafted = np.where(drafts, outcome.cycle.emitted_tokens[:, None], rows.drafted)
@@ -237,10 +246,12 @@ def _best(
     longest: IntArray,
 ) -> tuple[IntArray, FloatArray]:
     """A drafter's best tau up to ``longest``, and what it brings in tokens, ``[B]`` each."""
-    if compiled():
-        return best(past, learned, drafter, rate, priced_ms, longest, _STREAKS)
-    chances = Outlook.of(past, learned, drafter, priced_ms.shape[1])
-    gain = _gain(chances, rate[:, None] * priced_ms)
+    depths, fast = priced_ms.shape[1], kernels()
+    if fast is not None:
+        of_drafter = for_kernels(past, learned, drafter, depths)
+        tau, worth = fast.choose(*of_drafter, rate, priced_ms, longest, _STREAKS)
+        return tau, worth
+    gain = _gain(Outlook.of(past, learned, drafter, depths), rate[:, None] * priced_ms)
     gain[np.arange(gain.shape[1]) > longest[:, None]] = -np.inf
     tau = gain.argmax(axis=1)
     return tau, gain[np.arange(tau.size), tau]
