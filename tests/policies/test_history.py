@@ -34,7 +34,7 @@ def told(length: list[int], proposes: list[int] | None = None, *, known: int | N
 
 def right(*bits: int) -> list[int]:
     """Run lengths of a drafter that goes token by token, by whether each token was right."""
-    return run_lengths_of(np.array(bits, np.bool_)).tolist()
+    return [int(run) for run in run_lengths_of(np.array(bits, np.bool_))]
 
 
 def by_depth(marks: BoolArray) -> list[list[int]]:
