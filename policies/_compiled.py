@@ -1,4 +1,4 @@
-"""The compiled inner loops, where numba is installed; everything works without, but slower."""
+"""The compiled inner loops, where numba is installed; all works without, some times slower."""
 
 import functools
 import importlib

@@ -143,9 +143,17 @@ class Tokens(NamedTuple):
         )
 
     @classmethod
-    def of_draft(cls, outcome: Outcome, known: IntArray) -> "Tokens":
-        """What the draft alone shows: its accepted tokens and the first that was refused."""
-        bits = outcome.agreement()[:, None, :]
+    def of_draft(cls, outcome: Outcome, known: IntArray, *, whole_is_refused: bool) -> "Tokens":
+        """What the draft alone shows: its accepted tokens and the first that was refused.
+
+        ``whole_is_refused`` takes a draft that was accepted whole for one whose next token was
+        refused.
+        """
+        bits = outcome.agreement()
+        if whole_is_refused:
+            row = np.flatnonzero(outcome.num_draft_tokens > 0)
+            bits[row, outcome.num_accepted_tokens[row]] = 0
+        bits = bits[:, None, :]
         mine = (np.arange(known.shape[1]) == outcome.drafter[:, None])[:, :, None]
         judged = mine & (bits != UNKNOWN_AGREEMENT)
         agreed = judged & (bits == 1)

@@ -2,8 +2,8 @@
 
 They compute what ``_history``, ``_confidence``, ``marginal`` and ``_shadows`` write with numpy,
 sums in another order: figures agree to rounding (tests hold them to that), so that decisions agree
-but for exact ties. Numba compiles at the first call, and keeps the result beside this file where it
-can.
+but for exact ties. Numba compiles at the first call, and keeps the result beside this file if it
+may.
 """
 
 from typing import Any
@@ -72,22 +72,12 @@ def absorb(
 ) -> Any:
     """Goes over the newly known tokens of every row and drafter; the past is changed in place.
 
-    Args:
-      end: ``[B]``, this and the next three as in ``Runs``.
-      runs_known: ``[B, D]``.
-      length: ``[B, D, W]``.
-      proposes: ``[B, D, W]``.
-      known: ``[B, M]``, this and the next three as in ``Past``.
-      streak: ``[B, M]``.
-      agreed: ``[B, M, 2]``.
-      judged: ``[B, M, 2]``.
-      fleet: ``[M, 2]`` as in ``Learned``.
-      mean: ``[M, F]`` of the weights.
-      of_streak: ``[S, 3]`` what the streak gives to the features.
-      of_depth: ``[J, 5]`` what the depth gives.
-      decay: ``[2]`` of the levels.
-      leaning: tokens that a level leans on that of all sequences as on.
-      least: share below which no level falls.
+    Takes:
+      end, runs_known, length, proposes: as in ``Runs``.
+      known, streak, agreed, judged: as in ``Past``, ``[B, M]`` and ``[B, M, 2]``.
+      fleet: ``[M, 2]``; ``mean``: ``[M, F]`` of the weights.
+      of_streak: ``[S, 3]``; ``of_depth``: ``[J, 5]`` what streak and depth give to the features.
+      decay: ``[2]`` of the levels; ``leaning``, ``least``: as in ``_history``.
 
     Returns:
       Of each drafter, the samples' curvature ``[D, F, F]``, slope ``[D, F]`` and weight ``[D]``,
@@ -170,16 +160,10 @@ def choose(
 ) -> Any:
     """The best tau of every row and what it brings, ``[B]`` each.
 
-    Args:
-      agreed: ``[B, 2]``, this and the next four as in ``absorb``, of one drafter.
-      judged: ``[B, 2]``.
-      streak: ``[B]``.
-      fleet: ``[2]``.
-      mean: ``[F]``.
-      of_streak: ``[S, 3]`` what the streak gives to the features.
-      of_depth: ``[K + 1, 5]`` what the depth gives.
-      leaning: as in ``absorb``.
-      least: as in ``absorb``.
+    Takes:
+      agreed, judged: ``[B, 2]``, streak: ``[B]``; fleet: ``[2]``; mean: ``[F]``: of one drafter.
+      of_streak: ``[S, 3]``, ``of_depth``: ``[K + 1, 5]`` what streak and depth give to features.
+      leaning, least: as in ``_history``.
       rate: ``[B]`` tokens that a millisecond is worth.
       priced_ms: ``[B or 1, K + 1]`` priced time of each tau.
       longest: ``[B]`` largest tau allowed.
@@ -219,12 +203,9 @@ def advance_static(
 ) -> Any:
     """Static tau = 0, 1 ... go on along the text as far as it is settled; see ``_shadows``.
 
-    Args:
-      end: ``[B]``, this and the next three as in ``Runs``.
-      known: ``[B, D]``.
-      length: ``[B, D, W]``.
-      proposes: ``[B, D, W]``.
-      position: ``[B, E]`` where each had got to, changed in place.
+    Takes:
+      end, known, length, proposes: as in ``Runs``.
+      position: ``[B, E]``, changed in place.
       rate: ``[B]`` tokens that a millisecond is worth.
       priced_ms: ``[B or 1, K + 1]`` priced time of each tau.
 

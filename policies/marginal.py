@@ -23,6 +23,8 @@ Where the drafter says how sure it is of each token (``_confidence``), ``S_i`` i
 the draft goes on: it stops where ``S_i * h_{i+1} <= rate * (priced_ms(i + 1) - priced_ms(i))``,
 with ``h_{i+1}`` by history, and tau is no more than the cap.
 
+Time is the cost model's, put right by what cycles are measured to take (``_timing``).
+
 Signals: history, costs and, where there is one, the top-1 probability. SmartSpec's goodput
 (2406.14066), TETRIS and SpecDec++ (2405.19715) are special cases. Weakness: what it learns is
 shared by all sequences, so that the sequences of a trace are replayed one by one.
@@ -35,7 +37,6 @@ import numpy as np
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec.errors import PolicySpecError
-from adaptive_spec.policies._arms import priced_cycle_ms
 from adaptive_spec.policies._compiled import kernels
 from adaptive_spec.policies._confidence import Confidence
 from adaptive_spec.policies._history import (
@@ -48,6 +49,7 @@ from adaptive_spec.policies._history import (
     chances,
     for_kernels,
 )
+from adaptive_spec.policies._timing import Timing
 from adaptive_spec.policy import (
     MAX_DRAFTERS,
     Cycle,
@@ -97,6 +99,7 @@ class Fleet(NamedTuple):
     Attributes:
       learned: how likely tokens are accepted; ``confidence``: what drafters' own word is worth.
       tokens, time_ms: ``[1]`` emitted, and priced time spent, discounted.
+      timing: how long cycles take, against the cost model.
       blind: ``[1]`` bool, whether the last outcome told nothing of the text.
     """
 
@@ -104,6 +107,7 @@ class Fleet(NamedTuple):
     confidence: Confidence
     tokens: FloatArray
     time_ms: FloatArray
+    timing: Timing
     blind: BoolArray
 
 
@@ -115,15 +119,16 @@ class Marginal(Policy[Rows, Fleet]):
       memory: tokens that are remembered of how acceptance depends on history, at least 1.
       upkeep: share of the time that may go into knowing how a drafter would do that is not
         drafting, in (0, 1).
-      evidence: "text" learns from every position of the text where that is known, "drafts" from
-        what was drafted and no more.
+      evidence: "text" learns from every position of the text where that is known; "drafts" from
+        what was drafted and no more; "lengths" takes accepted lengths for run lengths, as if what
+        was not drafted had been refused: what many rules do, here for comparison.
       inside: whether to look inside the draft, at what the drafter says of its tokens; each of them
         then costs a read from the device.
     """
 
     memory: float = 10_000.0
     upkeep: float = 0.01
-    evidence: Literal["text", "drafts"] = "text"
+    evidence: Literal["text", "drafts", "lengths"] = "text"
     inside: bool = True
 
     learns = "across sequences"
@@ -144,7 +149,12 @@ class Marginal(Policy[Rows, Fleet]):
                 *nothing,
             ),
             Fleet(
-                Learned.fresh(), Confidence.fresh(), np.zeros(1), np.zeros(1), np.zeros(1, np.bool_)
+                Learned.fresh(),
+                Confidence.fresh(),
+                np.zeros(1),
+                np.zeros(1),
+                Timing.fresh(),
+                np.zeros(1, np.bool_),
             ),
         )
 
@@ -156,7 +166,7 @@ class Marginal(Policy[Rows, Fleet]):
         probe = catch_up = np.zeros(best.shape, np.bool_)
         rate = tokens_per_ms(state, cycle)
         for i in range(len(cycle.drafters)):
-            priced = cycle.priced_ms(None if len(cycle.drafters) == 1 else np.full_like(tau, i))
+            priced = fleet.timing.priced_ms(cycle, i)
             longest = np.where(cycle.available[:, i], cycle.max_tau, 0)
             own, worth = _best(rows.past, fleet.learned, i, rate, priced, longest)
             better = worth > best
@@ -169,7 +179,7 @@ class Marginal(Policy[Rows, Fleet]):
             catch_up = catch_up | (cycle.behind_tokens[:, i] >= pause)
             idle = cycle.emitted_tokens - rows.drafted[:, i]
             probe = probe | ((idle >= pause) & (drafter == i))
-        if self.evidence == "drafts" or fleet.blind[0]:
+        if self.evidence != "text" or fleet.blind[0]:
             return Decision(cycle.clip(np.maximum(upto, probe)), Memo(tau), drafter)
         return Decision(cycle.clip(upto), Memo(tau), drafter, catch_up)
 
@@ -191,7 +201,7 @@ class Marginal(Policy[Rows, Fleet]):
             of_rows, at = take_rows(state.rows, own), take_cycle(cycle, own)
             chance = chances(of_rows.past, state.shared.learned, i, depth + 1)
             sure = state.shared.confidence.accepted(i, shown, chance[:, :-1])
-            priced = at.priced_ms(None if alone else np.full(chance.shape[0], i))
+            priced = state.shared.timing.priced_ms(at, i)
             step = priced[:, depth + 1] - priced[:, depth]
             rate = tokens_per_ms(State(of_rows, state.shared), at)
             on[own] = sure.prod(axis=1) * chance[:, -1] > rate * step
@@ -200,8 +210,12 @@ class Marginal(Policy[Rows, Fleet]):
     def update(self, state: State[Rows, Fleet], outcome: Outcome) -> State[Rows, Fleet]:
         rows, fleet = state
         drafters = len(outcome.cycle.drafters)
-        if outcome.runs is None or self.evidence == "drafts":
-            tokens = Tokens.of_draft(outcome, rows.past.known[:, :drafters])
+        if outcome.runs is None or self.evidence != "text":
+            tokens = Tokens.of_draft(
+                outcome,
+                rows.past.known[:, :drafters],
+                whole_is_refused=self.evidence == "lengths",
+            )
             past, learned = after(rows.past, fleet.learned, tokens, self.memory)
         else:
             past, learned = after_runs(rows.past, fleet.learned, outcome.runs, self.memory)
@@ -211,7 +225,8 @@ class Marginal(Policy[Rows, Fleet]):
             for i in range(drafters if depths else 0):
                 chance = chances(rows.past, fleet.learned, i, depths)
                 confidence = confidence.after(outcome, i, chance, self.memory)
-        emitted, spent = outcome.num_emitted_tokens, priced_cycle_ms(outcome)
+        timing = fleet.timing.after(outcome)
+        emitted, spent = outcome.num_emitted_tokens, timing.spent_ms(outcome)
         drafts = np.arange(MAX_DRAFTERS) == outcome.drafter[:, None]
         drafted = np.where(drafts, outcome.cycle.emitted_tokens[:, None], rows.drafted)
         fade = _FLEET_PACE**emitted.size
@@ -222,6 +237,7 @@ class Marginal(Policy[Rows, Fleet]):
                 confidence,
                 fade * fleet.tokens + emitted.sum(),
                 fade * fleet.time_ms + spent.sum(),
+                timing,
                 np.array([outcome.runs is None]),
             ),
         )

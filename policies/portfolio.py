@@ -28,8 +28,8 @@ import numpy as np
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec.errors import PolicySpecError
-from adaptive_spec.policies._arms import priced_cycle_ms
 from adaptive_spec.policies._shadows import Text, replay_one, replay_static
+from adaptive_spec.policies._timing import Timing
 from adaptive_spec.policies.marginal import Marginal, tokens_per_ms
 from adaptive_spec.policy import Cycle, Decision, DraftSignals, Outcome, Policy, State
 from adaptive_spec.registry import make_policy, policy_spec
@@ -197,13 +197,13 @@ class Portfolio(Policy[Rows, Shared]):
         if outcome.runs is None:
             return state
         cycle, runs = outcome.cycle, outcome.runs
-        rate = tokens_per_ms(first, cycle)
+        rate, timing = tokens_per_ms(first, cycle), first.shared.timing
         # A shadow that has fallen out of the window goes on from where that begins.
         oldest = np.minimum(runs.end - runs.length.shape[2], runs.known.min(axis=1))
         begun = np.maximum(rows.position, oldest[:, None])
         position, gain = begun.copy(), np.zeros(begun.shape)
         position[:, :_STATIC], gain[:, :_STATIC] = replay_static(
-            runs, begun[:, :_STATIC], cycle.priced_ms(), rate
+            runs, begun[:, :_STATIC], timing.priced_ms(cycle), rate
         )
         turn, late = divmod(int(shared.turn[0]), _EVERY)
         if self._others and not late:
@@ -213,7 +213,7 @@ class Portfolio(Policy[Rows, Shared]):
             )
             state = _with(state, turn, other)
         leader = self._leader(shared)
-        of_first = _gain_of_first(outcome, rate, followed=leader is None)
+        of_first = _gain_of_first(outcome, timing, rate, followed=leader is None)
         emitted = float(outcome.num_emitted_tokens.sum())
         faded = np.exp(-emitted / self.memory)
         gained = faded * shared.gained + [of_first.sum(), emitted]
@@ -262,7 +262,9 @@ class Portfolio(Policy[Rows, Shared]):
         return turn
 
 
-def _gain_of_first(outcome: Outcome, rate: FloatArray, *, followed: bool) -> FloatArray:
+def _gain_of_first(
+    outcome: Outcome, timing: Timing, rate: FloatArray, *, followed: bool
+) -> FloatArray:
     """What the first expert gained over the text of this cycle, ``[B]``.
 
     Where another was followed it is taken at its word by history, and by the token: it would have
@@ -270,12 +272,12 @@ def _gain_of_first(outcome: Outcome, rate: FloatArray, *, followed: bool) -> Flo
     """
     emitted = outcome.num_emitted_tokens
     if followed:
-        gained: FloatArray = emitted - rate * priced_cycle_ms(outcome)
+        gained: FloatArray = emitted - rate * timing.spent_ms(outcome)
         return gained
     assert outcome.runs is not None
     tau = outcome.decision.memo.tau
     fared = Text.of(outcome.runs).at(outcome.cycle.emitted_tokens, tau)
-    priced = outcome.cycle.priced_ms()
+    priced = timing.priced_ms(outcome.cycle)
     spent = priced[np.arange(tau.size) if priced.shape[0] > 1 else 0, fared.drafted]
     elsewhere: FloatArray = (1.0 - rate * spent / (fared.accepted + 1)) * emitted
     return elsewhere

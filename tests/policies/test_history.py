@@ -136,7 +136,7 @@ def test_a_draft_tells_of_its_own_tokens_only() -> None:
         counts = np.array([4]), np.array([accepted]), np.array([accepted + 1])
         decision, time = Decision(np.array([4])), np.ones(1)
         outcome = Outcome(cycle, decision, np.array([4]), np.array([0]), *counts, time, time)
-        tokens = Tokens.of_draft(outcome, np.zeros((1, 2), np.int64))
+        tokens = Tokens.of_draft(outcome, np.zeros((1, 2), np.int64), whole_is_refused=False)
         assert tokens.known.tolist() == [[accepted + 1] * 2]
         assert not tokens.tested[0, 1].any(), "nobody else drafted"
         if tested is not None:

@@ -1,0 +1,93 @@
+"""How long cycles take in fact, against what the cost model says.
+
+Cost models are measured beforehand, or typed in as ratios; what is served may be slower all over,
+or its drafter alone, and that may change as it runs. So that a policy that follows the measured
+time is not led astray, time is counted in the model's own milliseconds: measured time over the
+ratio of measured to modelled verifier passes, and draft steps at what they were found to take.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from adaptive_spec._arrays import FloatArray
+from adaptive_spec.policy import MAX_DRAFTERS, Cycle, Outcome
+
+_MEMORY = 0.95
+"""Weight of older cycles, per cycle."""
+_FARTHEST = 100.0
+"""Ratios are taken to be within this and its inverse."""
+_SAME = 1e-6
+
+
+class Timing(NamedTuple):
+    """Discounted times of drafting, by drafter, and last of verifying, ``[M + 1]``.
+
+    Attributes:
+      measured: in milliseconds; ``modelled``: of the same cycles by the cost model.
+    """
+
+    measured: FloatArray
+    modelled: FloatArray
+
+    @classmethod
+    def fresh(cls) -> "Timing":
+        """Before any cycle."""
+        return cls(np.zeros(MAX_DRAFTERS + 1), np.zeros(MAX_DRAFTERS + 1))
+
+    def after(self, outcome: Outcome) -> "Timing":
+        """After a cycle, in which all rows waited for the slowest."""
+        cycle = outcome.cycle
+        context = (cycle.prompt_tokens + cycle.emitted_tokens).max(keepdims=True)
+        steps = outcome.num_draft_tokens
+        if outcome.decision.catch_up is not None:
+            steps = np.maximum(steps, outcome.decision.catch_up)
+        measured, modelled = self.measured.copy(), self.modelled.copy()
+        alone = len(cycle.drafters) == 1
+        for i, name in enumerate(cycle.drafters):
+            own = steps if alone else steps[outcome.drafter == i]
+            most = own.max(initial=0)
+            # Where several drafters drafted in turn, their times can't be told apart.
+            if most == 0 or (steps.max() > 0 and not alone and own.size < (steps > 0).sum()):
+                continue
+            costs = cycle.costs.of_drafter(name)
+            asked = np.full(1, most)
+            measured[i] = _MEMORY * measured[i] + outcome.draft_ms.max()
+            modelled[i] = (
+                _MEMORY * modelled[i] + costs.draft_ms(asked, cycle.batch_size, context)[0]
+            )
+        widest = outcome.num_draft_tokens.max(keepdims=True)
+        passed = cycle.costs.verify_ms(widest, cycle.batch_size, context)[0]
+        measured[-1] = _MEMORY * measured[-1] + outcome.verify_ms.max()
+        modelled[-1] = _MEMORY * modelled[-1] + passed
+        return Timing(measured, modelled)
+
+    def unit(self) -> float:
+        """Measured milliseconds for each of the model's."""
+        return self._ratio(MAX_DRAFTERS)
+
+    def priced_ms(self, cycle: Cycle, drafter: int | None = None) -> FloatArray:
+        """``Cycle.priced_ms`` of a drafter as it is found to be, ``[B or 1, K + 1]``."""
+        i = drafter or 0
+        several = len(cycle.drafters) > 1 and drafter is not None
+        priced = cycle.priced_ms(np.full(cycle.max_tau.size, i) if several else None)
+        slower = self._ratio(i) / self.unit() - 1.0
+        if abs(slower) < _SAME or self.modelled[i] == 0.0:
+            return priced
+        context = (cycle.prompt_tokens + cycle.emitted_tokens).max(keepdims=True)
+        tau = np.arange(priced.shape[1])
+        draft = cycle.costs.of_drafter(cycle.drafters[i]).draft_ms(
+            tau, cycle.batch_size, np.broadcast_to(context, tau.shape)
+        )
+        return priced + slower * draft
+
+    def spent_ms(self, outcome: Outcome) -> FloatArray:
+        """Priced time of a cycle in the model's milliseconds, ``[B]``, > 0."""
+        spent = outcome.cycle_ms / self.unit() + outcome.cycle.pass_price_ms
+        return np.maximum(spent, 1e-9)
+
+    def _ratio(self, i: int) -> float:
+        modelled = float(self.modelled[i])
+        if modelled <= 0.0:
+            return 1.0
+        return min(max(float(self.measured[i]) / modelled, 1.0 / _FARTHEST), _FARTHEST)
