@@ -1,9 +1,10 @@
 """How likely a drafted token is accepted, once the drafter has said how sure it is of it.
 
-``log-odds = u_0 + u_1 * (those by history) + u_2 * log(q / (1 - q))``, where ``q`` is the drafter's
-top-1 probability: Platt's scaling (1999) with what history says beside it, learned online from the
-tokens that verification judged. The entropy and the margin of the draft distribution say nothing
-beyond ``q``, nor does the confidence of one token about the next.
+``log-odds = u_0 + u_1 * (those by history) + u_2 * word``; ``word`` is ``log(q / (1 - q))`` of
+the drafter's top-1 probability ``q``, or of a prompt lookup the log of the tokens that it matched:
+Platt's scaling (1999) with what history says beside it, learned online from the tokens that
+verification judged. The entropy and the margin of the draft distribution say nothing beyond ``q``,
+nor does the confidence of one token about the next.
 """
 
 from typing import NamedTuple
@@ -44,7 +45,7 @@ class Confidence(NamedTuple):
           signals: of the draft, ``[B, depth]``; where they are missing, history stands.
           by_history: ``[B, depth]`` the chance before the drafter said anything.
         """
-        said, mean = signals.top1_probability, self.weights.mean[drafter]
+        said, mean = word_of(signals), self.weights.mean[drafter]
         fast = kernels()
         if fast is not None:
             chance: FloatArray = fast.sure(said, by_history, mean, _LEAST)
@@ -58,7 +59,7 @@ class Confidence(NamedTuple):
         """What is known after a cycle; ``by_history`` is ``[B, K]``."""
         if outcome.signals is None:
             return self
-        said = outcome.signals.top1_probability
+        said = word_of(outcome.signals)
         mine = (outcome.drafter == drafter) & (outcome.num_draft_tokens > 0)
         if not mine.any():
             return self
@@ -84,7 +85,13 @@ class Confidence(NamedTuple):
         return Confidence(weights, speaks)
 
 
-def _features(top1_probability: FloatArray, by_history: FloatArray) -> FloatArray:
-    sure = np.clip(np.nan_to_num(top1_probability, nan=0.5), _LEAST, 1.0 - _LEAST)
+def word_of(signals: DraftSignals) -> FloatArray:
+    """What the drafter says for each of its tokens, ``[B, depth]``; NaN where it says nothing."""
+    sure = signals.top1_probability
+    matched: FloatArray = np.log(np.maximum(signals.match_length, 1.0))
+    return np.where(np.isnan(sure), matched, log_odds(np.clip(sure, _LEAST, 1.0 - _LEAST)))
+
+
+def _features(word: FloatArray, by_history: FloatArray) -> FloatArray:
     history = np.clip(by_history, _LEAST, 1.0 - _LEAST)
-    return np.stack([np.ones_like(sure), log_odds(history), log_odds(sure)], axis=-1)
+    return np.stack([np.ones_like(word), log_odds(history), np.nan_to_num(word)], axis=-1)

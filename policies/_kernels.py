@@ -2,14 +2,26 @@
 
 They compute what ``_history``, ``_confidence``, ``marginal`` and ``_shadows`` write with numpy,
 sums in another order: figures agree to rounding (tests hold them to that), so that decisions agree
-but for exact ties. Numba compiles at the first call, and keeps the result beside this file if it
-may.
+but for exact ties. As all types are written out, numba compiles when this module is first imported
+(some ten seconds), and keeps the result beside this file, or in the user's cache, for next time.
 """
 
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import boolean, float64, int64, njit, types
+
+
+def _shown(kind: Any, dimensions: int) -> Any:
+    """An array that is read: of any layout, writeable or not."""
+    return types.Array(kind, dimensions, "A", readonly=True)
+
+
+_F1, _F2 = _shown(float64, 1), _shown(float64, 2)
+_I1, _I2, _I3 = _shown(int64, 1), _shown(int64, 2), _shown(int64, 3)
+_B2, _B3 = _shown(boolean, 2), _shown(boolean, 3)
+# agreed, judged, streak, fleet, mean, of_streak, of_depth, leaning, least: of one drafter.
+_DRAFTER = (_F2, _F2, _I1, _F1, _F1, _F2, _F2, float64, float64)
 
 _STEEPEST = 12.0
 _FARTHEST = 15.0
@@ -52,7 +64,26 @@ def _of_token(mean: Any, of_streak: Any, of_depth: Any, streak: int, depth: int)
     return _against(odds)
 
 
-@njit(cache=True)
+@njit(
+    (
+        _I1,
+        _I2,
+        _I3,
+        _B3,
+        int64[:, ::1],
+        int64[:, ::1],
+        float64[:, :, ::1],
+        float64[:, :, ::1],
+        _F2,
+        _F2,
+        _F2,
+        _F2,
+        _F1,
+        float64,
+        float64,
+    ),
+    cache=True,
+)
 def absorb(
     end: Any,
     runs_known: Any,
@@ -143,6 +174,28 @@ def absorb(
 
 
 @njit(cache=True)
+def _table(mean: Any, of_streak: Any, of_depth: Any) -> Any:
+    """``_of_token`` for every streak and depth, ``[S, n]``."""
+    table = np.empty((of_streak.shape[0], of_depth.shape[0]))
+    for s in range(table.shape[0]):
+        for k in range(table.shape[1]):
+            table[s, k] = _of_token(mean, of_streak, of_depth, s, k)
+    return table
+
+
+@njit(cache=True)
+def _value_after(streak: int, level: float, table: Any, rate: float, priced_ms: Any) -> Any:
+    """What the best tau brings after a streak, in tokens."""
+    survival, gain = 1.0, 0.0
+    value = -rate * priced_ms[0]
+    for k in range(priced_ms.size - 1):
+        survival *= 1.0 / (1.0 + level * table[streak, k])
+        gain += survival
+        value = max(value, gain - rate * priced_ms[k + 1])
+    return value
+
+
+@njit((*_DRAFTER, _F1, _F2, _I1, int64), cache=True)
 def choose(
     agreed: Any,
     judged: Any,
@@ -170,22 +223,14 @@ def choose(
       streaks: streaks told apart in what lies ahead.
     """
     rows, depths, tallest = rate.size, priced_ms.shape[1], of_streak.shape[0] - 1
-    table = np.empty((tallest + 1, depths))
-    for s in range(tallest + 1):
-        for k in range(depths):
-            table[s, k] = _of_token(mean, of_streak, of_depth, s, k)
+    table = _table(mean, of_streak, of_depth)
     best, worth = np.zeros(rows, np.int64), np.full(rows, -np.inf)
     value = np.zeros(streaks)
     for b in range(rows):
         row = b if priced_ms.shape[0] > 1 else 0
         level = _level_of(agreed[b], judged[b], fleet, mean, leaning, least)
         for s in range(streaks):
-            survival, gain = 1.0, 0.0
-            value[s] = -rate[b] * priced_ms[row, 0]
-            for k in range(depths - 1):
-                survival *= 1.0 / (1.0 + level * table[s, k])
-                gain += survival
-                value[s] = max(value[s], gain - rate[b] * priced_ms[row, k + 1])
+            value[s] = _value_after(s, level, table, rate[b], priced_ms[row])
         survival, gain, own = 1.0, 0.0, min(streak[b], tallest)
         for k in range(min(depths - 1, longest[b]) + 1):
             survival *= 1.0 / (1.0 + level * table[own, k])
@@ -197,7 +242,42 @@ def choose(
     return best, worth
 
 
-@njit(cache=True)
+@njit((*_DRAFTER, _F1, _F2, int64, int64), cache=True)
+def worth_of_next(
+    agreed: Any,
+    judged: Any,
+    streak: Any,
+    fleet: Any,
+    mean: Any,
+    of_streak: Any,
+    of_depth: Any,
+    leaning: float,
+    least: float,
+    rate: Any,
+    priced_ms: Any,
+    depth: int,
+    streaks: int,
+) -> Any:
+    """What a token behind ``depth`` accepted ones brings, ``[B]``; takes what ``choose`` does.
+
+    ``of_depth`` goes one further, ``[K + 2, 5]``.
+    """
+    worth = np.empty(rate.size)
+    table = _table(mean, of_streak, of_depth)
+    for b in range(rate.size):
+        priced = priced_ms[b if priced_ms.shape[0] > 1 else 0]
+        level = _level_of(agreed[b], judged[b], fleet, mean, leaning, least)
+        own = min(streak[b], of_streak.shape[0] - 1)
+        chance = 1.0 / (1.0 + level * table[own, depth])
+        after = 1.0 / (1.0 + level * table[own, depth + 1])
+        refused = _value_after(0, level, table, rate[b], priced)
+        sooner = _value_after(min(own + depth + 1, streaks - 1), level, table, rate[b], priced)
+        later = _value_after(min(own + depth + 2, streaks - 1), level, table, rate[b], priced)
+        worth[b] = chance * (1.0 + after * (later - refused) - (sooner - refused))
+    return worth
+
+
+@njit((_I1, _I2, _I3, _B3, int64[:, ::1], _F1, _F2), cache=True)
 def advance_static(
     end: Any, known: Any, length: Any, proposes: Any, position: Any, rate: Any, priced_ms: Any
 ) -> Any:
@@ -238,7 +318,7 @@ def advance_static(
     return gain
 
 
-@njit(cache=True)
+@njit(_DRAFTER, cache=True)
 def accepted(
     agreed: Any,
     judged: Any,
@@ -264,33 +344,30 @@ def accepted(
     return chance
 
 
-@njit(cache=True)
-def sure(top1_probability: Any, by_history: Any, mean: Any, least: float) -> Any:
+@njit((_F2, _F2, _F1, float64), cache=True)
+def sure(word: Any, by_history: Any, mean: Any, least: float) -> Any:
     """Chance of drafted tokens by the drafter's word, or else by history, ``[B, n]``."""
     chance = by_history.copy()
     for b in range(chance.shape[0]):
         for k in range(chance.shape[1]):
-            said = top1_probability[b, k]
-            if not np.isnan(said):
+            if not np.isnan(word[b, k]):
                 odds = mean[0] + mean[1] * _log_odds(by_history[b, k], least)
-                chance[b, k] = _probability(odds + mean[2] * _log_odds(said, least))
+                chance[b, k] = _probability(odds + mean[2] * word[b, k])
     return chance
 
 
-@njit(cache=True)
-def weigh(
-    top1_probability: Any, by_history: Any, tested: Any, passed: Any, mean: Any, least: float
-) -> Any:
+@njit((_F2, _F2, _B2, _B2, _F1, float64), cache=True)
+def weigh(word: Any, by_history: Any, tested: Any, passed: Any, mean: Any, least: float) -> Any:
     """Curvature ``[3, 3]``, slope ``[3]`` and number of samples of the drafter's word."""
     curvature, slope, x = np.zeros((3, 3)), np.zeros(3), np.ones(3)
     samples = 0
     for b in range(tested.shape[0]):
         for k in range(tested.shape[1]):
-            if not tested[b, k] or np.isnan(top1_probability[b, k]):
+            if not tested[b, k] or np.isnan(word[b, k]):
                 continue
             samples += 1
             x[1] = _log_odds(by_history[b, k], least)
-            x[2] = _log_odds(top1_probability[b, k], least)
+            x[2] = word[b, k]
             p = _probability(mean[0] + mean[1] * x[1] + mean[2] * x[2])
             for f in range(3):
                 slope[f] += (passed[b, k] - p) * x[f]

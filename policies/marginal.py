@@ -19,15 +19,16 @@ value(0)``, with ``value(s) = max over k of 1 + S_1 + ... + S_k - rate * priced_
 streak of ``s`` tokens (one step of value iteration, Howard 1960). Without it, drafts in a long run
 are too long: the tokens that they gain there would have come cheaply anyway.
 
-Where the drafter says how sure it is of each token (``_confidence``), ``S_i`` is known better as
-the draft goes on: it stops where ``S_i * h_{i+1} <= rate * (priced_ms(i + 1) - priced_ms(i))``,
-with ``h_{i+1}`` by history, and tau is no more than the cap.
+Where the drafter says something of its tokens (how sure it is, how much it matched: see
+``_confidence``), ``S_i`` is known better as the draft goes on. The same rule then says whether to
+go on: while ``S_i * h_{i+1} * (1 + h_{i+2} * ahead(i + 1) - ahead(i)) > rate * (priced_ms(i + 1) -
+priced_ms(i))``, with ``h`` by history; tau is the cap.
 
 Time is the cost model's, put right by what cycles are measured to take (``_timing``).
 
-Signals: history, costs and, where there is one, the top-1 probability. SmartSpec's goodput
-(2406.14066), TETRIS and SpecDec++ (2405.19715) are special cases. Weakness: what it learns is
-shared by all sequences, so that the sequences of a trace are replayed one by one.
+Signals: history, costs and, where there are any, top-1 probability or match length. SmartSpec's
+goodput (2406.14066), TETRIS and SpecDec++ (2405.19715) are special cases. Weakness: what it learns
+is shared by all sequences, so that the sequences of a trace are replayed one by one.
 """
 
 from dataclasses import dataclass
@@ -141,6 +142,7 @@ class Marginal(Policy[Rows, Fleet]):
             raise PolicySpecError(f"marginal: upkeep = {self.upkeep}; it must be in (0, 1)")
 
     def init(self, num_sequences: int, seed: int) -> State[Rows, Fleet]:
+        kernels()  # compiled, if need be, before anything is timed
         nothing = np.zeros((2, num_sequences))
         return State(
             Rows(
@@ -196,15 +198,15 @@ class Marginal(Policy[Rows, Fleet]):
         for i in range(len(cycle.drafters)):
             own: Any = slice(None) if drafter is None else np.flatnonzero(drafter == i)
             shown = take_rows(signals, own)
-            if np.isnan(shown.top1_probability).all():
+            if np.isnan(shown.top1_probability).all() and np.isnan(shown.match_length).all():
                 continue
             of_rows, at = take_rows(state.rows, own), take_cycle(cycle, own)
-            chance = chances(of_rows.past, state.shared.learned, i, depth + 1)
-            sure = state.shared.confidence.accepted(i, shown, chance[:, :-1])
-            priced = state.shared.timing.priced_ms(at, i)
-            step = priced[:, depth + 1] - priced[:, depth]
             rate = tokens_per_ms(State(of_rows, state.shared), at)
-            on[own] = sure.prod(axis=1) * chance[:, -1] > rate * step
+            priced = state.shared.timing.priced_ms(at, i)
+            chance = chances(of_rows.past, state.shared.learned, i, depth)
+            sure = state.shared.confidence.accepted(i, shown, chance).prod(axis=1)
+            next_one = _worth_of_next(of_rows.past, state.shared.learned, i, rate, priced, depth)
+            on[own] = sure * next_one > rate * (priced[:, depth + 1] - priced[:, depth])
         return on
 
     def update(self, state: State[Rows, Fleet], outcome: Outcome) -> State[Rows, Fleet]:
@@ -273,24 +275,57 @@ def _best(
     return tau, gain[np.arange(tau.size), tau]
 
 
-def _gain(chances: Outlook, price: FloatArray) -> FloatArray:
+def _worth_of_next(
+    past: Past,
+    learned: Learned,
+    drafter: int,
+    rate: FloatArray,
+    priced_ms: FloatArray,
+    depth: int,
+) -> FloatArray:
+    """What a token behind ``depth`` accepted ones brings, if they are accepted, ``[B]`` tokens."""
+    fast = kernels()
+    if fast is not None:
+        of_drafter = for_kernels(past, learned, drafter, priced_ms.shape[1] + 1)
+        worth: FloatArray = fast.worth_of_next(*of_drafter, rate, priced_ms, depth, _STREAKS)
+        return worth
+    outlook = Outlook.of(past, learned, drafter, priced_ms.shape[1] + 1)
+    chance = outlook.accepted()[:, depth : depth + 2]
+    value = _values(outlook, rate[:, None] * priced_ms)
+    streak = outlook.streak[:, None] + np.arange(depth + 1, depth + 3)
+    sooner, later = _after_streak(value, streak).T
+    brought: FloatArray = chance[:, 0] * (1.0 + chance[:, 1] * later - sooner)
+    return brought
+
+
+def _gain(outlook: Outlook, price: FloatArray) -> FloatArray:
     """What every tau brings in tokens, its time's worth taken off, ``[B, K + 1]``.
 
     Args:
-      chances: of a draft of up to ``K + 1`` tokens.
+      outlook: of a draft of up to ``K + 1`` tokens.
       price: ``[B, K + 1]`` the time's worth of each tau, in tokens.
     """
-    survival = chances.accepted().cumprod(axis=1)
+    survival = outlook.accepted().cumprod(axis=1)
     gain = -price
     gain[:, 1:] += survival[:, :-1].cumsum(axis=1)
-    run = chances.accepted_after(_STREAKS)[:, :, :-1].cumprod(axis=2)
-    value = np.maximum(
-        (run.cumsum(axis=2) - price[:, None, 1:]).max(axis=2, initial=-np.inf), -price[:, :1]
-    )
-    tau = np.arange(price.shape[1])
-    goes_on = np.minimum(chances.streak[:, None] + tau + 1, _STREAKS - 1)
-    gain += survival * (value[np.arange(value.shape[0])[:, None], goes_on] - value[:, :1])
+    streak = outlook.streak[:, None] + np.arange(price.shape[1]) + 1
+    gain += survival * _after_streak(_values(outlook, price), streak)
     return gain
+
+
+def _values(outlook: Outlook, price: FloatArray) -> FloatArray:
+    """What the best tau brings after a streak of 0, 1, ... tokens, ``[B, _STREAKS]``."""
+    run = outlook.accepted_after(_STREAKS)[:, :, : price.shape[1] - 1].cumprod(axis=2)
+    drafting = (run.cumsum(axis=2) - price[:, None, 1:]).max(axis=2, initial=-np.inf)
+    value: FloatArray = np.maximum(drafting, -price[:, :1])
+    return value
+
+
+def _after_streak(value: FloatArray, streak: IntArray) -> FloatArray:
+    """How much more is brought after these streaks, ``[B, n]``, than after a refusal."""
+    row = np.arange(value.shape[0])[:, None]
+    more: FloatArray = value[row, np.minimum(streak, _STREAKS - 1)] - value[:, :1]
+    return more
 
 
 def _pause(priced_ms: FloatArray, upkeep: float) -> FloatArray:

@@ -17,7 +17,7 @@ from adaptive_spec.decoding.verification import explain_divergence
 from adaptive_spec.prompts import Prompt, demo_prompts, read_prompts
 from adaptive_spec.traces import TraceSet
 
-POLICIES = ("fixed:tau=3", "ewma", "bandit")
+POLICIES = ("fixed:tau=3", "bandit", "auto")
 DRAFTERS = ("early-exit:layers=10", "builtin", "lookup+builtin")
 BATCH_SIZE = 4
 

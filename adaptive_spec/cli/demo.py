@@ -70,7 +70,7 @@ def demo(
         ratio = costs.verify_grid_ms[0, 0, at] / costs.plain_ms
         results.print(f"  verifying {width} tokens takes {ratio:.2f} x a plain pass")
 
-    _step(2, f"Watch: {prompts[0].id!r}, tau chosen by ewma")
+    _step(2, f"Watch: {prompts[0].id!r}, tau chosen by auto")
     results.print("  drafted and accepted", style=ACCEPTED_STYLE, end="")
     results.print("  the verifier's own\n")
     _stream(pair, requests[0], costs, rule)
@@ -140,7 +140,7 @@ def _stream(pair: Pair, request: "Request", costs: MeasuredCosts, rule: "Verific
     from adaptive_spec.decoding.requests import TokensEmitted
 
     answer = AnswerPrinter(pair.verifier)
-    for event in pair.engine(make_policy("ewma"), costs, rule=rule).run([request]):
+    for event in pair.engine(make_policy("auto"), costs, rule=rule).run([request]):
         if isinstance(event, TokensEmitted):
             answer.show(event)
     answer.end()

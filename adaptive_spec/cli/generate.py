@@ -31,7 +31,7 @@ def generate(
         str | None, typer.Argument(help="A prompt; without one, --prompts.", show_default=False)
     ] = None,
     asked: PromptOptions = _PROMPTS,
-    policy: options.PolicyOption = "ewma",
+    policy: options.PolicyOption = "auto",
     models: ModelOptions,
     stop: Annotated[
         list[str] | None,

@@ -14,7 +14,7 @@ from adaptive_spec.simulations.summary import Summary
 from adaptive_spec.traces import TraceSet, read_trace
 
 DEFAULT_COSTS = "draft=0.125,verify=0.0"
-DEFAULT_POLICIES = ("fixed:tau=1", "fixed:tau=3", "fixed:tau=5", "ewma", "bandit")
+DEFAULT_POLICIES = ("fixed:tau=1", "fixed:tau=3", "fixed:tau=5", "ewma", "auto")
 
 
 def simulate(

@@ -12,7 +12,7 @@ from adaptive_spec.cli.rules import SamplingOptions
 from adaptive_spec.cost_files import parse_costs
 from adaptive_spec.registry import make_policy
 
-DEFAULT_POLICIES = ("fixed:tau=3", "ewma", "bandit")
+DEFAULT_POLICIES = ("fixed:tau=3", "ewma", "auto")
 
 
 def validate(

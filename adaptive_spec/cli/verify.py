@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from adaptive_spec.decoding.requests import Completion, Request
     from adaptive_spec.decoding.verification import VerificationRule
 
-DEFAULT_POLICIES = ("fixed:tau=4", "ewma")
+DEFAULT_POLICIES = ("fixed:tau=4", "auto")
 
 DRAWS, FALSE_ALARM_RATE = 4, 0.001
 """Of the test of distributions, where not given."""

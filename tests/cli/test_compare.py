@@ -42,7 +42,7 @@ def test_json_has_what_was_promised(trace: Path) -> None:
         for ratio in RATIOS:
             low, high = entry["ci95"][ratio]
             assert low <= entry[ratio] <= high
-    names = ["fixed:tau=1", "fixed:tau=3", "fixed:tau=5", "ewma", "bandit"]
+    names = ["fixed:tau=1", "fixed:tau=3", "fixed:tau=5", "ewma", "auto"]
     assert [entry["policy"] for entry in report["policies"]] == names
 
 

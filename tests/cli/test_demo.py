@@ -48,7 +48,7 @@ def test_the_main_job(
         "Done in ",
     ):
         assert words in result.out
-    for policy in ("fixed:tau=3", "ewma", "bandit"):
+    for policy in ("fixed:tau=3", "ewma", "auto"):
         assert f"{policy} done" in result.err
     assert " no " not in result.out.partition("4. Compare")[0].partition("3. Decode")[2]
 
@@ -57,7 +57,7 @@ def test_the_main_job(
     assert traces.info.rule == rule
     assert load_costs(folder / "costs.json").widths[-1] == 11
     assert len(json.loads((folder / "comparison.json").read_text())["policies"]) == 4
-    for name in ("fixed", "ewma", "bandit"):
+    for name in ("fixed", "ewma", "auto"):
         cycles = read_cycles(folder / f"cycles-{name}.parquet")
         assert sum(cycle.num_emitted_tokens for cycle in cycles) == traces.num_tokens
     # What it leaves is what other commands take.

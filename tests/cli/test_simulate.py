@@ -21,7 +21,7 @@ def test_policies_are_listed_in_the_order_given(trace: Path) -> None:
 
 def test_the_table_shows_every_policy(trace: Path) -> None:
     result = succeed("simulate", trace)
-    for name in ("fixed:tau=1", "fixed:tau=3", "fixed:tau=5", "ewma", "bandit"):
+    for name in ("fixed:tau=1", "fixed:tau=3", "fixed:tau=5", "ewma", "auto"):
         assert name in result.out
     assert "4 sequences, 120 tokens" in result.out
     assert "costs: draft=0.125,verify=0; time in plain verifier passes" in result.out

@@ -19,7 +19,7 @@ def command(pair: TinyPair, *more: object) -> tuple[object, ...]:
 def test_lossless_rules_pass(pair: TinyPair, rule: tuple[object, ...]) -> None:
     report = succeed(*command(pair, *rule, "--batch-size", 3, "--json", "-")).json()
     assert report["rule"] == ("coupled:temperature=0.7,seed=3" if rule else "greedy")
-    assert [entry["policy"] for entry in report["runs"]] == ["fixed:tau=4", "ewma"]
+    assert [entry["policy"] for entry in report["runs"]] == ["fixed:tau=4", "auto"]
     for entry in report["runs"]:
         assert entry["holds"]
         assert entry["identical"] == entry["outputs"] == 4
