@@ -229,6 +229,15 @@ def test_it_stops_inside_the_draft(words: tuple[float, ...], on: bool) -> None:
     assert policy.keep_drafting(state, a_cycle(), len(words), said(*words)).tolist() == [on]
 
 
+@pytest.mark.parametrize(("word", "on"), [(0.33, True), (0.31, False)])
+def test_inside_a_run_it_stops_sooner(word: float, on: bool) -> None:
+    # As above, being in a streak is worth 2.069, so the second token brings 0.8 (1 - 0.2 * 2.069) =
+    # 0.469 if the first is accepted: worth 0.15 if the chance of that is above 0.32.
+    rows, fleet = knowing(0.2, 0.8, streak=1)
+    state = State(rows, fleet._replace(confidence=trusting(0.5).shared.confidence))
+    assert Marginal().keep_drafting(state, a_cycle(), 1, said(word)).tolist() == [on]
+
+
 def test_where_the_drafter_says_nothing_it_drafts_on() -> None:
     state = trusting(0.5)
     assert Marginal().keep_drafting(state, a_cycle(), 1, said(np.nan)).tolist() == [True]
@@ -245,13 +254,17 @@ def test_who_can_stop_inside_may_go_on_to_the_cap() -> None:
 
 
 def test_it_learns_what_the_drafters_word_is_worth() -> None:
-    inside = Inside(Marginal())
-    for _ in range(150):
-        inside.cycle(2, top1_probability=[0.9, 0.9, 0.4] + 7 * [0.3])
-    lengths = [inside.cycle(2, top1_probability=[0.9, 0.9, 0.4] + 7 * [0.3]) for _ in range(10)]
-    assert max(lengths) <= 3
-    assert min(lengths) >= 2
-    assert inside.cycle(9, top1_probability=10 * [0.9]) > 5
+    # Sure of its first two tokens it is always; where of the others, too, they are right.
+    inside, unsure, sure = Inside(Marginal()), [0.9, 0.9] + 8 * [0.3], 10 * [0.9]
+    for _ in range(100):
+        inside.cycle(2, top1_probability=unsure)
+        inside.cycle(9, top1_probability=sure)
+    drafted = [
+        (inside.cycle(2, top1_probability=unsure), inside.cycle(9, top1_probability=sure))
+        for _ in range(10)
+    ]
+    assert np.mean([short for short, _ in drafted]) <= 3
+    assert np.mean([long for _, long in drafted]) >= 6
 
 
 @pytest.mark.parametrize(
