@@ -107,19 +107,17 @@ def test_no_run_is_made_out_where_the_output_depends_on_tau() -> None:
     assert not any(outcome.cycle.behind_tokens.any() for outcome in policy.told)
 
 
+@functools.cache
+def plain_with_signals(name: str) -> tuple[list[Completion], TraceSet]:
+    done = engine(drafter_of(name, 1), make_policy("fixed:tau=0"), 1, GREEDY).complete(REQUESTS)
+    return done, recorded(drafter_of(name, 1), REQUESTS, done, signal_depth=MOST)
+
+
 @pytest.mark.parametrize("batch_size", [1, 3])
 @pytest.mark.parametrize("policy", ["marginal", "portfolio:confidence=0.5", "auto"])
 @pytest.mark.parametrize("name", ["lookup", "draft-model", "lookup+early-exit"])
 def test_policies_that_look_back_are_replayed(name: str, policy: str, batch_size: int) -> None:
-    def live(slots: int, spec: str) -> list[Completion]:
-        drafter = drafter_of(name, slots)
-        made = live_engine(
-            drafter, make_policy(spec), slots, costs=COSTS, most=MOST, record_signals=True
-        )
-        return made.complete(REQUESTS)
-
-    plain = live(1, "fixed:tau=0")
-    trace = recorded(drafter_of(name, 1), REQUESTS, plain, signal_depth=MOST)
+    plain, trace = plain_with_signals(name)
     log = replay(
         policy,
         trace,
@@ -130,7 +128,9 @@ def test_policies_that_look_back_are_replayed(name: str, policy: str, batch_size
         log_cycles=True,
     ).log
     assert log is not None
-    done = live(batch_size, policy)
+    done = engine(drafter_of(name, batch_size), make_policy(policy), batch_size, GREEDY).complete(
+        REQUESTS
+    )
     assert [c.token_ids for c in done] == [c.token_ids for c in plain]
     for i, completion in enumerate(done):
         told = [

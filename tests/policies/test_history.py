@@ -10,8 +10,8 @@ from adaptive_spec import Controller
 from adaptive_spec._arrays import BoolArray
 from adaptive_spec.policies import _history
 from adaptive_spec.policies._history import Learned, Past, Tokens, after, after_runs
-from adaptive_spec.policies.marginal import Marginal, _best
-from adaptive_spec.policy import Cycle, Decision, Outcome, State
+from adaptive_spec.policies.marginal import Marginal, _best, _worth_of_next
+from adaptive_spec.policy import Cycle, Decision, DraftSignals, Outcome, State
 from adaptive_spec.runs import Runs, window_of
 from adaptive_spec.state import leaves
 from adaptive_spec.testing import History, play, strategies
@@ -173,6 +173,23 @@ class BothWays(Marginal):
             np.testing.assert_allclose(worth, same, rtol=1e-9, atol=1e-9)
             assert ((fast <= cycle.max_tau) & (slow <= cycle.max_tau)).all()
         return super().decide(state, cycle)
+
+    def keep_drafting(
+        self, state: State[Any, Any], cycle: Cycle, depth: int, signals: DraftSignals
+    ) -> BoolArray:
+        rate, priced = np.linspace(0.5, 3.0, cycle.max_tau.size), cycle.priced_ms()
+        history = np.full(signals.entropy.shape, 0.6)
+        figures = []
+        for numba in (True, False):
+            with pytest.MonkeyPatch.context() as patch:
+                use_numba(patch, numba)
+                worth = _worth_of_next(
+                    state.rows.past, state.shared.learned, 0, rate, priced, depth
+                )
+                figures.append((worth, state.shared.confidence.accepted(0, signals, history)))
+        for ours, theirs in zip(*figures, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)
+        return super().keep_drafting(state, cycle, depth, signals)
 
     def update(self, state: State[Any, Any], outcome: Outcome) -> State[Any, Any]:
         fast = super().update(state, outcome)

@@ -31,8 +31,8 @@ def traced(bits: list[BoolArray], proposes: BoolArray | None = None) -> TraceSet
         there = np.ones(right.size, np.bool_) if proposes is None else proposes
         runs = np.where(there, run_lengths_of(right), 0)
         sequences.append(SequenceTrace(str(i), "", 10, runs, there, limit_tokens=right.size))
-    drafting = "token" if proposes is None else "block"
-    return TraceSet(TraceInfo("verifier", "drafter", drafting), tuple(sequences))
+    info = TraceInfo("verifier", "drafter", "token" if proposes is None else "block")
+    return TraceSet(info, tuple(sequences))
 
 
 def shares(*chances: float) -> list[BoolArray]:
@@ -46,7 +46,8 @@ def times(policy: str, trace: TraceSet, costs: CostModel) -> FloatArray:
     """Time of the cycles that began in each stretch, all sequences together."""
     log = replay(policy, trace, costs=costs, log_cycles=True).log
     assert log is not None
-    return np.bincount(log.position // STRETCH, weights=log.cycle_ms)
+    spent: FloatArray = np.bincount(log.position // STRETCH, weights=log.cycle_ms)
+    return spent
 
 
 def against_static(trace: TraceSet, costs: CostModel) -> tuple[FloatArray, FloatArray]:
