@@ -46,8 +46,8 @@ def times(policy: str, trace: TraceSet, costs: CostModel) -> FloatArray:
     """Time of the cycles that began in each stretch, all sequences together."""
     log = replay(policy, trace, costs=costs, log_cycles=True).log
     assert log is not None
-    spent: FloatArray = np.bincount(log.position // STRETCH, weights=log.cycle_ms)
-    return spent
+    spent = np.bincount(log.position // STRETCH, weights=log.cycle_ms)
+    return spent.astype(np.float64)
 
 
 def against_static(trace: TraceSet, costs: CostModel) -> tuple[FloatArray, FloatArray]:
