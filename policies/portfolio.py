@@ -122,8 +122,8 @@ class Portfolio(Policy[Rows, Shared]):
             raise PolicySpecError(f"portfolio: memory = {self.memory}; it must be in 1..1e9")
         if len(set(self.names)) < len(self.names):
             raise PolicySpecError(
-                f"portfolio: experts = {'/'.join(self.experts)}; each may be named once, and "
-                f"fixed:tau=0 to fixed:tau={_STATIC - 1} are among them anyway"
+                f"portfolio: experts = {'/'.join(self.experts)}; each may be named once; "
+                f"marginal and fixed:tau=0 to fixed:tau={_STATIC - 1} are among them anyway"
             )
         for policy in self._others:
             if policy.looks_inside_draft or policy.looks_back or policy.takes_hints:
@@ -140,7 +140,7 @@ class Portfolio(Policy[Rows, Shared]):
     def _others(self) -> tuple[Policy[Any, Any], ...]:
         return tuple(make_policy(spec) for spec in self.experts)
 
-    @property
+    @functools.cached_property
     def names(self) -> tuple[str, ...]:
         """Specs of all experts, the first one coming first."""
         static = (f"fixed:tau={tau}" for tau in range(_STATIC))

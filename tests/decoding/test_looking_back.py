@@ -8,6 +8,7 @@ import pytest
 
 from adaptive_spec import ConstantCosts, Policy, make_policy
 from adaptive_spec.decoding import (
+    Completion,
     DecodingEngine,
     Drafter,
 )
@@ -104,3 +105,39 @@ def test_no_run_is_made_out_where_the_output_depends_on_tau() -> None:
     engine(drafter_of("early-exit", 1), policy, 1, rule).complete(REQUESTS[:1])
     assert all(outcome.runs is None for outcome in policy.told)
     assert not any(outcome.cycle.behind_tokens.any() for outcome in policy.told)
+
+
+@functools.cache
+def plain_with_signals(name: str) -> tuple[list[Completion], TraceSet]:
+    done = engine(drafter_of(name, 1), make_policy("fixed:tau=0"), 1, GREEDY).complete(REQUESTS)
+    return done, recorded(drafter_of(name, 1), REQUESTS, done, signal_depth=MOST)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+@pytest.mark.parametrize("policy", ["marginal", "portfolio:confidence=0.5", "auto"])
+@pytest.mark.parametrize("name", ["lookup", "draft-model", "lookup+early-exit"])
+def test_policies_that_look_back_are_replayed(name: str, policy: str, batch_size: int) -> None:
+    plain, trace = plain_with_signals(name)
+    log = replay(
+        policy,
+        trace,
+        costs=COSTS,
+        max_draft_tokens=MOST,
+        seed=SEED,
+        concurrency=batch_size,
+        log_cycles=True,
+    ).log
+    assert log is not None
+    done = engine(drafter_of(name, batch_size), make_policy(policy), batch_size, GREEDY).complete(
+        REQUESTS
+    )
+    assert [c.token_ids for c in done] == [c.token_ids for c in plain]
+    for i, completion in enumerate(done):
+        told = [
+            (c.position, c.tau, c.num_draft_tokens, c.num_accepted_tokens)
+            for c in completion.cycles
+        ]
+        rows = log.sequence == i
+        columns = log.position, log.tau, log.num_draft_tokens, log.num_accepted_tokens
+        assert told == list(zip(*(column[rows].tolist() for column in columns), strict=True))
+    assert len({c.num_draft_tokens for completion in done for c in completion.cycles}) > 1

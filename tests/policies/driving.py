@@ -9,7 +9,7 @@ import pytest
 from adaptive_spec import ConstantCosts, Controller, CostModel, Policy
 from adaptive_spec.controller import UNLIMITED_TOKENS
 from adaptive_spec.foreseen import draft_on
-from adaptive_spec.policies import _history, _shadows, marginal
+from adaptive_spec.policies import _confidence, _history, _shadows, marginal
 from adaptive_spec.policy import DraftSignals
 
 CHEAP = ConstantCosts(draft=0.1, verify=0.0)
@@ -19,8 +19,9 @@ def use_numba(monkeypatch: pytest.MonkeyPatch, wanted: bool) -> None:
     """Compiled loops for the rest of the test, or none; skips it where numba is not installed."""
     if wanted:
         pytest.importorskip("numba", reason="numba is not installed")
-    for module in (_history, _shadows, marginal):
-        monkeypatch.setattr(module, "compiled", lambda: wanted)
+        return
+    for module in (_history, _confidence, _shadows, marginal):
+        monkeypatch.setattr(module, "kernels", lambda: None)
 
 
 def drive(
