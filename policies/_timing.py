@@ -13,7 +13,7 @@ import numpy as np
 from adaptive_spec._arrays import FloatArray
 from adaptive_spec.policy import MAX_DRAFTERS, Cycle, Outcome
 
-_MEMORY = 0.95
+_MEMORY = 0.85
 """Weight of older cycles, per cycle."""
 _FARTHEST = 100.0
 """Ratios are taken to be within this and its inverse."""
