@@ -1,7 +1,7 @@
 """What thinking costs: decide + update, for one sequence and for 256.
 
-Reference: under 60 microseconds for one sequence and 300 for 256 (fixed, ewma, ucb1); with numba,
-under 100 and 600 for marginal, under 200 and 3000 for the portfolio and auto.
+Reference: under 60 microseconds for one sequence and 300 for 256 (fixed, ewma, ucb1). Aim, with
+numba: under 100 and 600 for marginal, under 200 and 3000 for the portfolio and auto.
 """
 
 import itertools
