@@ -1,7 +1,7 @@
 """What thinking costs: decide + update, for one sequence and for 256.
 
-Reference: under 60 microseconds for one sequence and 300 for 256 (fixed, ewma, ucb1); with numba,
-under 100 and 600 for marginal, under 200 and 3000 for the portfolio and auto.
+Reference: under 60 microseconds for one sequence and 300 for 256 (fixed, ewma, ucb1). Aim, with
+numba: under 100 and 600 for marginal, under 200 and 3000 for the portfolio and auto.
 """
 
 import itertools
@@ -64,8 +64,8 @@ class Text:
     ],
 )
 def test_decide_and_update(benchmark: Any, spec: str, batch_size: int) -> None:
-    policy, text = make_policy(spec), Text(batch_size)
-    controller = Controller(policy, costs=ConstantCosts(), max_draft_tokens=MOST)
+    policy, costs, text = make_policy(spec), ConstantCosts(), Text(batch_size)
+    controller = Controller(policy, costs=costs, max_draft_tokens=MOST)
     rows = controller.admit(np.full(batch_size, 100), np.full(batch_size, UNLIMITED_TOKENS))
     end, told = np.zeros(batch_size, np.int64), []
     for _ in range(WARMUP + CYCLES):
@@ -74,12 +74,11 @@ def test_decide_and_update(benchmark: Any, spec: str, batch_size: int) -> None:
         end = end + accepted + 1
         runs = text.known(end) if policy.looks_back else None
         controller.observe(plan, plan.tau, accepted, accepted + 1, runs=runs)
-        time = np.ones(batch_size)
+        at = plan.tau, batch_size, plan.cycle.prompt_tokens + plan.cycle.emitted_tokens
+        times = costs.draft_ms(*at), costs.verify_ms(*at)
         counts = plan.tau, accepted, accepted + 1
         drafter = np.where(plan.tau > 0, plan.drafter, -1)
-        outcome = Outcome(
-            plan.cycle, plan.decision, plan.tau, drafter, *counts, time, time, None, runs
-        )
+        outcome = Outcome(plan.cycle, plan.decision, plan.tau, drafter, *counts, *times, None, runs)
         told.append((state, outcome))
     cycles = itertools.cycle(told[WARMUP:])
 
