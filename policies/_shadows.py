@@ -136,7 +136,7 @@ def replay_one(
         emitted_tokens=position,
         remaining_tokens=left,
         min_tau=np.zeros_like(cycle.min_tau),
-        max_tau=np.minimum(cycle.max_draft_tokens, left - 1),
+        max_tau=np.clip(left - 1, 0, cycle.max_draft_tokens),
         available=text.at(position, left).drafter[:, None] == np.arange(len(cycle.drafters)),
         behind_tokens=np.zeros_like(cycle.behind_tokens),
     )
