@@ -133,4 +133,5 @@ class DrafterSignals(NamedTuple):
 
 
 def _padded(later: FloatArray, depth: int) -> FloatArray:
-    return np.pad(later, ((0, 0), (0, depth - later.shape[1])), constant_values=np.nan)
+    missing = ((0, 0), (0, depth - later.shape[1]))
+    return np.pad(later.astype(np.float64), missing, constant_values=np.nan)
