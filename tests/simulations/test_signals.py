@@ -7,7 +7,7 @@ from adaptive_spec.traces.sequences import DrafterTrace, SignalTrace
 
 
 def said(first: list[int], depth: int) -> DrafterTrace:
-    """What a lookup said, in whole numbers, as it counts them; ``depth`` tokens beyond the first."""
+    """What a lookup said, in whole numbers, of ``depth`` tokens beyond the first."""
     numbers = np.array(first)
     later = np.repeat(numbers[:, None], depth, axis=1)
     runs = np.zeros(numbers.size - 1, np.int64)
