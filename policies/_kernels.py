@@ -242,8 +242,8 @@ def choose(
     return best, worth
 
 
-@njit((*_DRAFTER, _F1, _F2, int64, int64), cache=True)
-def worth_of_next(
+@njit((*_DRAFTER, _F1, _F2, _I1, _F1, int64, int64), cache=True)
+def goes_on(
     agreed: Any,
     judged: Any,
     streak: Any,
@@ -255,26 +255,36 @@ def worth_of_next(
     least: float,
     rate: Any,
     priced_ms: Any,
+    longest: Any,
+    sure: Any,
     depth: int,
     streaks: int,
 ) -> Any:
-    """What a token behind ``depth`` accepted ones brings, ``[B]``; takes what ``choose`` does.
+    """Whether some longer draft brings more than one of ``depth`` tokens, ``[B]``.
 
-    ``of_depth`` goes one further, ``[K + 2, 5]``.
+    Takes what ``choose`` does, and ``sure``: ``[B]``, the chance that all so far are accepted.
     """
-    worth = np.empty(rate.size)
+    on = np.zeros(rate.size, np.bool_)
     table = _table(mean, of_streak, of_depth)
+    value = np.zeros(streaks)
     for b in range(rate.size):
         priced = priced_ms[b if priced_ms.shape[0] > 1 else 0]
         level = _level_of(agreed[b], judged[b], fleet, mean, leaning, least)
+        for s in range(streaks):
+            value[s] = _value_after(s, level, table, rate[b], priced)
         own = min(streak[b], of_streak.shape[0] - 1)
-        chance = 1.0 / (1.0 + level * table[own, depth])
-        after = 1.0 / (1.0 + level * table[own, depth + 1])
-        refused = _value_after(0, level, table, rate[b], priced)
-        sooner = _value_after(min(own + depth + 1, streaks - 1), level, table, rate[b], priced)
-        later = _value_after(min(own + depth + 2, streaks - 1), level, table, rate[b], priced)
-        worth[b] = chance * (1.0 + after * (later - refused) - (sooner - refused))
-    return worth
+        survival, gain, enough = sure[b], 0.0, 0.0
+        for k in range(depth, min(priced.size - 1, longest[b]) + 1):
+            survival *= 1.0 / (1.0 + level * table[own, k])
+            ahead = value[min(own + k + 1, streaks - 1)] - value[0]
+            brought = gain - rate[b] * priced[k] + survival * ahead
+            if k == depth:
+                enough = brought
+            elif brought > enough:
+                on[b] = True
+                break
+            gain += survival
+    return on
 
 
 @njit((_I1, _I2, _I3, _B3, int64[:, ::1], _F1, _F2), cache=True)

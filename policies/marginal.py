@@ -20,9 +20,9 @@ streak of ``s`` tokens (one step of value iteration, Howard 1960). Without it, d
 are too long: the tokens that they gain there would have come cheaply anyway.
 
 Where the drafter says something of its tokens (how sure it is, how much it matched: see
-``_confidence``), ``S_i`` is known better as the draft goes on. The same rule then says whether to
-go on: while ``S_i * h_{i+1} * (1 + h_{i+2} * ahead(i + 1) - ahead(i)) > rate * (priced_ms(i + 1) -
-priced_ms(i))``, with ``h`` by history; tau is the cap.
+``_confidence``), ``S_i`` is known better as the draft goes on, and the same sum says whether to go
+on: while some ``k > i`` has a larger one than ``i``, the chances beyond ``i`` by history. A draft
+may then become as long as the cap allows.
 
 Time is the cost model's, put right by what cycles are measured to take (``_timing``).
 
@@ -205,8 +205,9 @@ class Marginal(Policy[Rows, Fleet]):
             priced = state.shared.timing.priced_ms(at, i)
             chance = chances(of_rows.past, state.shared.learned, i, depth)
             sure = state.shared.confidence.accepted(i, shown, chance).prod(axis=1)
-            next_one = _worth_of_next(of_rows.past, state.shared.learned, i, rate, priced, depth)
-            on[own] = sure * next_one > rate * (priced[:, depth + 1] - priced[:, depth])
+            on[own] = _goes_on(
+                of_rows.past, state.shared.learned, i, rate, priced, at.max_tau, sure, depth
+            )
         return on
 
     def update(self, state: State[Rows, Fleet], outcome: Outcome) -> State[Rows, Fleet]:
@@ -275,27 +276,35 @@ def _best(
     return tau, gain[np.arange(tau.size), tau]
 
 
-def _worth_of_next(
+def _goes_on(
     past: Past,
     learned: Learned,
     drafter: int,
     rate: FloatArray,
     priced_ms: FloatArray,
+    longest: IntArray,
+    sure: FloatArray,
     depth: int,
-) -> FloatArray:
-    """What a token behind ``depth`` accepted ones brings, if they are accepted, ``[B]`` tokens."""
-    fast = kernels()
+) -> BoolArray:
+    """Whether some longer draft brings more than one of ``depth`` tokens, ``[B]``.
+
+    ``sure`` is the chance that all of these are accepted, ``[B]``.
+    """
+    depths, fast = priced_ms.shape[1], kernels()
     if fast is not None:
-        of_drafter = for_kernels(past, learned, drafter, priced_ms.shape[1] + 1)
-        worth: FloatArray = fast.worth_of_next(*of_drafter, rate, priced_ms, depth, _STREAKS)
-        return worth
-    outlook = Outlook.of(past, learned, drafter, priced_ms.shape[1] + 1)
-    chance = outlook.accepted()[:, depth : depth + 2]
-    value = _values(outlook, rate[:, None] * priced_ms)
-    streak = outlook.streak[:, None] + np.arange(depth + 1, depth + 3)
-    sooner, later = _after_streak(value, streak).T
-    brought: FloatArray = chance[:, 0] * (1.0 + chance[:, 1] * later - sooner)
-    return brought
+        of_drafter = for_kernels(past, learned, drafter, depths)
+        on: BoolArray = fast.goes_on(*of_drafter, rate, priced_ms, longest, sure, depth, _STREAKS)
+        return on
+    price = rate[:, None] * priced_ms
+    outlook = Outlook.of(past, learned, drafter, depths)
+    survival = sure[:, None] * outlook.accepted()[:, depth:].cumprod(axis=1)
+    gain = -price[:, depth:]
+    gain[:, 1:] += survival[:, :-1].cumsum(axis=1)
+    streak = outlook.streak[:, None] + np.arange(depth, depths) + 1
+    gain += survival * _after_streak(_values(outlook, price), streak)
+    gain[np.arange(depth, depths) > longest[:, None]] = -np.inf
+    longer: BoolArray = gain[:, 1:].max(axis=1, initial=-np.inf) > gain[:, 0]
+    return longer
 
 
 def _gain(outlook: Outlook, price: FloatArray) -> FloatArray:
