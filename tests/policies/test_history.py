@@ -10,7 +10,7 @@ from adaptive_spec import Controller
 from adaptive_spec._arrays import BoolArray
 from adaptive_spec.policies import _history
 from adaptive_spec.policies._history import Learned, Past, Tokens, after, after_runs
-from adaptive_spec.policies.marginal import Marginal, _best, _worth_of_next
+from adaptive_spec.policies.marginal import Marginal, _best, _goes_on
 from adaptive_spec.policy import Cycle, Decision, DraftSignals, Outcome, State
 from adaptive_spec.runs import Runs, window_of
 from adaptive_spec.state import leaves
@@ -178,15 +178,14 @@ class BothWays(Marginal):
         self, state: State[Any, Any], cycle: Cycle, depth: int, signals: DraftSignals
     ) -> BoolArray:
         rate, priced = np.linspace(0.5, 3.0, cycle.max_tau.size), cycle.priced_ms()
-        history = np.full(signals.entropy.shape, 0.6)
+        history, sure = np.full(signals.entropy.shape, 0.6), np.linspace(0.31, 0.87, rate.size)
         figures = []
         for numba in (True, False):
             with pytest.MonkeyPatch.context() as patch:
                 use_numba(patch, numba)
-                worth = _worth_of_next(
-                    state.rows.past, state.shared.learned, 0, rate, priced, depth
-                )
-                figures.append((worth, state.shared.confidence.accepted(0, signals, history)))
+                past, learned = state.rows.past, state.shared.learned
+                on = _goes_on(past, learned, 0, rate, priced, cycle.max_tau, sure, depth)
+                figures.append((on, state.shared.confidence.accepted(0, signals, history)))
         for ours, theirs in zip(*figures, strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)
         return super().keep_drafting(state, cycle, depth, signals)

@@ -5,7 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adaptive_spec import ConstantCosts, Controller, PolicySpecError, make_policy
+from adaptive_spec import (
+    ConstantCosts,
+    Controller,
+    CostModel,
+    MeasuredCosts,
+    PolicySpecError,
+    make_policy,
+)
 from adaptive_spec.controller import UNLIMITED_TOKENS
 from adaptive_spec.policies._logistic import Weights
 from adaptive_spec.policies.marginal import Marginal
@@ -44,7 +51,7 @@ def knowing(
     return State(rows._replace(past=past), fleet._replace(learned=learned))
 
 
-def a_cycle(costs: ConstantCosts = CHEAP, **changes: Any) -> Cycle:
+def a_cycle(costs: CostModel = CHEAP, **changes: Any) -> Cycle:
     controller = Controller(Marginal(), costs=costs, max_draft_tokens=10)
     rows = controller.admit(np.array([10]), np.array([UNLIMITED_TOKENS]))
     return controller.decide(rows).cycle._replace(**changes)
@@ -236,6 +243,18 @@ def test_inside_a_run_it_stops_sooner(word: float, on: bool) -> None:
     rows, fleet = knowing(0.2, 0.8, streak=1)
     state = State(rows, fleet._replace(confidence=trusting(0.5).shared.confidence))
     assert Marginal().keep_drafting(state, a_cycle(), 1, said(word)).tolist() == [on]
+
+
+def test_inside_the_draft_too_costs_may_come_in_steps() -> None:
+    # Two tokens in a pass cost what one does, three to eleven half a pass more. A third is worth
+    # 0.9 * 0.5 = 0.45 by itself, less than the 0.75 tokens of the step; all that may follow, 0.9.
+    nothing, steps = np.zeros((1, 1)), np.array([[[1.0, 1.0, 1.5, 1.5]]])
+    costs = MeasuredCosts((1,), (1,), (1, 2, 3, 11), steps, nothing, nothing)
+    policy, state = Marginal(), trusting(0.5)
+    assert policy.keep_drafting(state, a_cycle(costs), 1, said(0.9)).tolist() == [True]
+    few = a_cycle(costs, max_tau=np.array([2]))
+    assert policy.keep_drafting(state, few, 1, said(0.9)).tolist() == [False]
+    assert policy.keep_drafting(state, a_cycle(costs), 1, said(0.7)).tolist() == [False]
 
 
 def test_where_the_drafter_says_nothing_it_drafts_on() -> None:
