@@ -248,6 +248,10 @@ class Policy(abc.ABC, Generic[RowsT, SharedT]):
     signals: ClassVar[tuple[str, ...]] = ()
     """Fields of ``DraftSignals`` without which it cannot judge; where one is NaN, it drafts on."""
 
+    needs_signals: ClassVar[bool] = True
+    """Whether a policy that looks inside the draft is refused a trace without signals; otherwise it
+    is replayed there as if the drafter said nothing, and is not asked."""
+
     looks_back: ClassVar[bool] = False
     """Whether it learns from ``Outcome.runs``; only then are they made out."""
 

@@ -134,6 +134,7 @@ class Marginal(Policy[Rows, Fleet]):
 
     learns = "across sequences"
     looks_back = True
+    needs_signals = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.memory <= 1e9:

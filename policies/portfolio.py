@@ -112,6 +112,7 @@ class Portfolio(Policy[Rows, Shared]):
 
     learns = "across sequences"
     looks_back = True
+    needs_signals = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.confidence <= 100:

@@ -176,15 +176,15 @@ def signals_for(
 ) -> SignalSource | None:
     """The signals that a policy is shown in a replay.
 
-    None where it does not look inside drafts, or can do without (``Policy.signals`` is empty) and
-    the trace has none: it is then replayed as on a drafter that says nothing of its tokens.
+    None where it does not look inside drafts, or can do without and the trace has none: it is then
+    replayed as on a drafter that says nothing of its tokens.
 
     Raises:
       ConfigError: it needs signals of drafts that long, and the trace lacks them.
     """
     if not policy.looks_inside_draft:
         return None
-    if not policy.signals and not (isinstance(traces, TraceSet) and has_signals(traces)):
+    if not policy.needs_signals and not (isinstance(traces, TraceSet) and has_signals(traces)):
         return None
     if not isinstance(traces, TraceSet):
         raise ConfigError(f"{type(policy).__name__} looks inside the draft: pass a TraceSet")

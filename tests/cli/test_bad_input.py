@@ -45,7 +45,7 @@ def test_a_foreign_parquet_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("-p", "nope"), "unknown policy 'nope'; there are: adaedl, bandit, "),
+        (("-p", "nope"), "unknown policy 'nope'; there are: adaedl, auto, bandit, "),
         (("-p", "ewme"), "did you mean 'ewma'?"),
         (("-p", ""), "unknown policy ''"),
         (("-p", "fixed:tau"), "field=value"),

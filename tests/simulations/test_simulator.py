@@ -173,6 +173,16 @@ def test_a_policy_that_looks_inside_needs_signals() -> None:
         replay(Confident(), trace_of([0, 0]), costs=ConstantCosts())
 
 
+class Content(Confident):
+    needs_signals = False
+
+
+def test_unless_it_can_do_without() -> None:
+    result = replay(Content(), trace_of([0, 0]), costs=ConstantCosts(), log_cycles=True)
+    assert result.log is not None
+    np.testing.assert_array_equal(result.log.num_draft_tokens, result.log.tau)
+
+
 def test_a_policy_that_looks_deeper_than_was_recorded_is_refused() -> None:
     later = np.zeros((3, 4))
     sequence = SequenceTrace(
