@@ -195,55 +195,8 @@ def _value_after(streak: int, level: float, table: Any, rate: float, priced_ms: 
     return value
 
 
-@njit((*_DRAFTER, _F1, _F2, _I1, int64), cache=True)
-def choose(
-    agreed: Any,
-    judged: Any,
-    streak: Any,
-    fleet: Any,
-    mean: Any,
-    of_streak: Any,
-    of_depth: Any,
-    leaning: float,
-    least: float,
-    rate: Any,
-    priced_ms: Any,
-    longest: Any,
-    streaks: int,
-) -> Any:
-    """The best tau of every row and what it brings, ``[B]`` each.
-
-    Takes:
-      agreed, judged: ``[B, 2]``, streak: ``[B]``; fleet: ``[2]``; mean: ``[F]``: of one drafter.
-      of_streak: ``[S, 3]``, ``of_depth``: ``[K + 1, 5]`` what streak and depth give to features.
-      leaning, least: as in ``_history``.
-      rate: ``[B]`` tokens that a millisecond is worth.
-      priced_ms: ``[B or 1, K + 1]`` priced time of each tau.
-      longest: ``[B]`` largest tau allowed.
-      streaks: streaks told apart in what lies ahead.
-    """
-    rows, depths, tallest = rate.size, priced_ms.shape[1], of_streak.shape[0] - 1
-    table = _table(mean, of_streak, of_depth)
-    best, worth = np.zeros(rows, np.int64), np.full(rows, -np.inf)
-    value = np.zeros(streaks)
-    for b in range(rows):
-        row = b if priced_ms.shape[0] > 1 else 0
-        level = _level_of(agreed[b], judged[b], fleet, mean, leaning, least)
-        for s in range(streaks):
-            value[s] = _value_after(s, level, table, rate[b], priced_ms[row])
-        survival, gain, own = 1.0, 0.0, min(streak[b], tallest)
-        for k in range(min(depths - 1, longest[b]) + 1):
-            survival *= 1.0 / (1.0 + level * table[own, k])
-            ahead = value[min(own + k + 1, streaks - 1)] - value[0]
-            brought = gain - rate[b] * priced_ms[row, k] + survival * ahead
-            if brought > worth[b]:
-                worth[b], best[b] = brought, k
-            gain += survival
-    return best, worth
-
-
 @njit((*_DRAFTER, _F1, _F2, _I1, _F1, int64, int64), cache=True)
-def goes_on(
+def choose(
     agreed: Any,
     judged: Any,
     streak: Any,
@@ -260,31 +213,36 @@ def goes_on(
     depth: int,
     streaks: int,
 ) -> Any:
-    """Whether some longer draft brings more than one of ``depth`` tokens, ``[B]``.
+    """The best tau from ``depth`` on of every row and what it brings, ``[B]`` each.
 
-    Takes what ``choose`` does, and ``sure``: ``[B]``, the chance that all so far are accepted.
+    Takes:
+      agreed, judged: ``[B, 2]``, streak: ``[B]``; fleet: ``[2]``; mean: ``[F]``: of one drafter.
+      of_streak: ``[S, 3]``, ``of_depth``: ``[K + 1, 5]`` what streak and depth give to features.
+      leaning, least: as in ``_history``.
+      rate: ``[B]`` tokens that a millisecond is worth.
+      priced_ms: ``[B or 1, K + 1]`` priced time of each tau.
+      longest: ``[B]`` largest tau allowed.
+      sure: ``[B]`` chance that the first ``depth`` tokens, drafted already, are all accepted.
+      streaks: streaks told apart in what lies ahead.
     """
-    on = np.zeros(rate.size, np.bool_)
+    rows, depths, tallest = rate.size, priced_ms.shape[1], of_streak.shape[0] - 1
     table = _table(mean, of_streak, of_depth)
+    best, worth = np.full(rows, depth), np.full(rows, -np.inf)
     value = np.zeros(streaks)
-    for b in range(rate.size):
-        priced = priced_ms[b if priced_ms.shape[0] > 1 else 0]
+    for b in range(rows):
+        row = b if priced_ms.shape[0] > 1 else 0
         level = _level_of(agreed[b], judged[b], fleet, mean, leaning, least)
         for s in range(streaks):
-            value[s] = _value_after(s, level, table, rate[b], priced)
-        own = min(streak[b], of_streak.shape[0] - 1)
-        survival, gain, enough = sure[b], 0.0, 0.0
-        for k in range(depth, min(priced.size - 1, longest[b]) + 1):
+            value[s] = _value_after(s, level, table, rate[b], priced_ms[row])
+        survival, gain, own = sure[b], 0.0, min(streak[b], tallest)
+        for k in range(depth, min(depths - 1, longest[b]) + 1):
             survival *= 1.0 / (1.0 + level * table[own, k])
             ahead = value[min(own + k + 1, streaks - 1)] - value[0]
-            brought = gain - rate[b] * priced[k] + survival * ahead
-            if k == depth:
-                enough = brought
-            elif brought > enough:
-                on[b] = True
-                break
+            brought = gain - rate[b] * priced_ms[row, k] + survival * ahead
+            if brought > worth[b]:
+                worth[b], best[b] = brought, k
             gain += survival
-    return on
+    return best, worth
 
 
 @njit((_I1, _I2, _I3, _B3, int64[:, ::1], _F1, _F2), cache=True)

@@ -48,7 +48,7 @@ class Timing(NamedTuple):
             own = steps if alone else steps[outcome.drafter == i]
             most = own.max(initial=0)
             # Where several drafters drafted in turn, their times can't be told apart.
-            if most == 0 or (steps.max() > 0 and not alone and own.size < (steps > 0).sum()):
+            if most == 0 or (not alone and own.size < (steps > 0).sum()):
                 continue
             costs = cycle.costs.of_drafter(name)
             asked = np.full(1, most)

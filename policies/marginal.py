@@ -167,11 +167,11 @@ class Marginal(Policy[Rows, Fleet]):
         tau = upto = np.zeros_like(cycle.max_tau)
         drafter = cycle.drafter
         probe = catch_up = np.zeros(best.shape, np.bool_)
-        rate = tokens_per_ms(state, cycle)
+        rate, certain = tokens_per_ms(state, cycle), np.ones(best.shape)
         for i in range(len(cycle.drafters)):
             priced = fleet.timing.priced_ms(cycle, i)
             longest = np.where(cycle.available[:, i], cycle.max_tau, 0)
-            own, worth = _best(rows.past, fleet.learned, i, rate, priced, longest)
+            own, worth = _best(rows.past, fleet.learned, i, rate, priced, longest, certain)
             better = worth > best
             best = np.where(better, worth, best)
             tau = np.where(better, own, tau)
@@ -206,9 +206,10 @@ class Marginal(Policy[Rows, Fleet]):
             priced = state.shared.timing.priced_ms(at, i)
             chance = chances(of_rows.past, state.shared.learned, i, depth)
             sure = state.shared.confidence.accepted(i, shown, chance).prod(axis=1)
-            on[own] = _goes_on(
+            best, _ = _best(
                 of_rows.past, state.shared.learned, i, rate, priced, at.max_tau, sure, depth
             )
+            on[own] = best > depth
         return on
 
     def update(self, state: State[Rows, Fleet], outcome: Outcome) -> State[Rows, Fleet]:
@@ -264,61 +265,42 @@ def _best(
     rate: FloatArray,
     priced_ms: FloatArray,
     longest: IntArray,
-) -> tuple[IntArray, FloatArray]:
-    """A drafter's best tau up to ``longest``, and what it brings in tokens, ``[B]`` each."""
-    depths, fast = priced_ms.shape[1], kernels()
-    if fast is not None:
-        of_drafter = for_kernels(past, learned, drafter, depths)
-        tau, worth = fast.choose(*of_drafter, rate, priced_ms, longest, _STREAKS)
-        return tau, worth
-    gain = _gain(Outlook.of(past, learned, drafter, depths), rate[:, None] * priced_ms)
-    gain[np.arange(gain.shape[1]) > longest[:, None]] = -np.inf
-    tau = gain.argmax(axis=1)
-    return tau, gain[np.arange(tau.size), tau]
-
-
-def _goes_on(
-    past: Past,
-    learned: Learned,
-    drafter: int,
-    rate: FloatArray,
-    priced_ms: FloatArray,
-    longest: IntArray,
     sure: FloatArray,
-    depth: int,
-) -> BoolArray:
-    """Whether some longer draft brings more than one of ``depth`` tokens, ``[B]``.
+    depth: int = 0,
+) -> tuple[IntArray, FloatArray]:
+    """A drafter's best tau in ``depth..longest``, and what it brings in tokens, ``[B]`` each.
 
-    ``sure`` is the chance that all of these are accepted, ``[B]``.
+    ``sure`` is the chance that the first ``depth`` tokens, drafted already, are all accepted,
+    ``[B]``; what they bring is left out.
     """
     depths, fast = priced_ms.shape[1], kernels()
     if fast is not None:
         of_drafter = for_kernels(past, learned, drafter, depths)
-        on: BoolArray = fast.goes_on(*of_drafter, rate, priced_ms, longest, sure, depth, _STREAKS)
-        return on
-    price = rate[:, None] * priced_ms
+        tau, worth = fast.choose(*of_drafter, rate, priced_ms, longest, sure, depth, _STREAKS)
+        return tau, worth
     outlook = Outlook.of(past, learned, drafter, depths)
-    survival = sure[:, None] * outlook.accepted()[:, depth:].cumprod(axis=1)
-    gain = -price[:, depth:]
-    gain[:, 1:] += survival[:, :-1].cumsum(axis=1)
-    streak = outlook.streak[:, None] + np.arange(depth, depths) + 1
-    gain += survival * _after_streak(_values(outlook, price), streak)
+    gain = _gain(outlook, rate[:, None] * priced_ms, sure, depth)
     gain[np.arange(depth, depths) > longest[:, None]] = -np.inf
-    longer: BoolArray = gain[:, 1:].max(axis=1, initial=-np.inf) > gain[:, 0]
-    return longer
+    best = gain.argmax(axis=1)
+    return depth + best, gain[np.arange(best.size), best]
 
 
-def _gain(outlook: Outlook, price: FloatArray) -> FloatArray:
-    """What every tau brings in tokens, its time's worth taken off, ``[B, K + 1]``.
+def _gain(outlook: Outlook, price: FloatArray, sure: FloatArray, depth: int) -> FloatArray:
+    """What every tau from ``depth`` on brings in tokens, its time's worth taken off.
 
     Args:
       outlook: of a draft of up to ``K + 1`` tokens.
       price: ``[B, K + 1]`` the time's worth of each tau, in tokens.
+      sure: ``[B]`` chance that the first ``depth`` tokens are all accepted.
+      depth: tokens drafted already; what they bring is left out.
+
+    Returns:
+      ``[B, K + 1 - depth]``.
     """
-    survival = outlook.accepted().cumprod(axis=1)
-    gain = -price
+    survival = sure[:, None] * outlook.accepted()[:, depth:].cumprod(axis=1)
+    gain = -price[:, depth:]
     gain[:, 1:] += survival[:, :-1].cumsum(axis=1)
-    streak = outlook.streak[:, None] + np.arange(price.shape[1]) + 1
+    streak = outlook.streak[:, None] + np.arange(depth, price.shape[1]) + 1
     gain += survival * _after_streak(_values(outlook, price), streak)
     return gain
 

@@ -10,7 +10,7 @@ from adaptive_spec import Controller
 from adaptive_spec._arrays import BoolArray
 from adaptive_spec.policies import _history
 from adaptive_spec.policies._history import Learned, Past, Tokens, after, after_runs
-from adaptive_spec.policies.marginal import Marginal, _best, _goes_on
+from adaptive_spec.policies.marginal import Marginal, _best
 from adaptive_spec.policy import Cycle, Decision, DraftSignals, Outcome, State
 from adaptive_spec.runs import Runs, window_of
 from adaptive_spec.state import leaves
@@ -165,7 +165,7 @@ class BothWays(Marginal):
             tau = np.full_like(cycle.max_tau, i)
             priced = cycle.priced_ms(tau)
             rate = np.linspace(0.5, 3.0, tau.size)
-            told = rows.past, fleet.learned, i, rate, priced, cycle.max_tau
+            told = rows.past, fleet.learned, i, rate, priced, cycle.max_tau, np.ones(tau.size)
             fast, worth = _best(*told)
             with pytest.MonkeyPatch.context() as patch:
                 use_numba(patch, False)
@@ -184,8 +184,10 @@ class BothWays(Marginal):
             with pytest.MonkeyPatch.context() as patch:
                 use_numba(patch, numba)
                 past, learned = state.rows.past, state.shared.learned
-                on = _goes_on(past, learned, 0, rate, priced, cycle.max_tau, sure, depth)
-                figures.append((on, state.shared.confidence.accepted(0, signals, history)))
+                best, _ = _best(past, learned, 0, rate, priced, cycle.max_tau, sure, depth)
+                figures.append(
+                    (best > depth, state.shared.confidence.accepted(0, signals, history))
+                )
         for ours, theirs in zip(*figures, strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)
         return super().keep_drafting(state, cycle, depth, signals)
