@@ -94,9 +94,20 @@ def recorded(
     *,
     signal_depth: int = 0,
     rule: VerificationRule = GREEDY,
+    certainty: bool = False,
 ) -> TraceSet:
-    """What ``drafter``, with one slot, would have done all along these completions."""
-    recorder = Recorder(drafter, 256, signal_depth=signal_depth, rule=rule, vocab_size=VOCABULARY)
+    """What ``drafter``, with one slot, would have done all along these completions.
+
+    With ``certainty`` the trace says, too, how sure the verifier was of each token.
+    """
+    recorder = Recorder(
+        drafter,
+        256,
+        signal_depth=signal_depth,
+        rule=rule,
+        vocab_size=VOCABULARY,
+        verifier=model() if certainty else None,
+    )
     parts = tuple(Component(c.spec, c.drafting) for c in drafter.components)
     info = TraceInfo(
         "tiny",

@@ -11,16 +11,9 @@ import torch
 from adaptive_spec import ConstantCosts, Controller
 from adaptive_spec._arrays import BoolArray
 from adaptive_spec.decoding import (
-    ComposedDrafter,
     DecodingEngine,
     Drafter,
-    DraftModelDrafter,
     ModelRunner,
-    PromptLookupDrafter,
-    Request,
-    StopRules,
-    SyntheticDrafter,
-    early_exit_drafter,
 )
 from adaptive_spec.decoding.recorder import Recorder
 from adaptive_spec.decoding.sampling import SamplingParameters
@@ -34,14 +27,14 @@ from adaptive_spec.decoding.verification import (
 from adaptive_spec.hints import Hints
 from adaptive_spec.policy import Cycle, Decision, DraftSignals, Empty, State
 from adaptive_spec.simulations import replay
-from adaptive_spec.traces import Component, Hazards, TraceInfo, TraceSet
+from adaptive_spec.traces import TraceSet
 from tests.decoding.looking_back import Watchful
-from tests.decoding.scripted import prompts
-from tests.tiny_models import VOCABULARY, perturbed, tiny_llama
+from tests.decoding.replayed import SEED, drafter_of, live_engine, model, recorded, requests
 
 COSTS = ConstantCosts(draft=0.2, verify=0.05, drafts=(("lookup", 0.01),))
 MOST = 6
 TOLERANCE = 1e-4
+REQUESTS = requests(4, longest=24)
 COUPLED = CoupledNoise(SamplingParameters(temperature=0.8, repetition_penalty=1.2), seed=3)
 
 
@@ -83,59 +76,17 @@ class HintedInside(Hinted):
         return ~(signals.margin[:, -1] < 0.2)
 
 
-@functools.cache
-def model() -> Any:
-    return tiny_llama()
-
-
-def part(name: str, slots: int) -> Drafter:
-    if name == "lookup":
-        return PromptLookupDrafter(max_ngram=3)
-    if name == "early-exit":
-        return early_exit_drafter(model(), 2, slots=slots)
-    if name == "synthetic":
-        oracle = DraftModelDrafter(ModelRunner(model(), slots=slots), "verifier")
-        return SyntheticDrafter(oracle, Hazards(hazard=0.3), VOCABULARY)
-    small = perturbed(tiny_llama())
-    small.config.max_position_embeddings = 30
-    return DraftModelDrafter(ModelRunner(small, slots=slots), name)
-
-
-def drafter_of(name: str, slots: int) -> Drafter:
-    parts = [part(each, slots) for each in name.split("+")]
-    return parts[0] if len(parts) == 1 else ComposedDrafter(parts)
-
-
-def requests() -> list[Request]:
-    return [Request(f"r{i}", ids, 24 - i) for i, ids in enumerate(prompts(4, longest=25))]
-
-
 def engine(
     drafter: Drafter, policy: Any, batch_size: int, rule: VerificationRule
 ) -> DecodingEngine:
-    return DecodingEngine(
-        ModelRunner(model(), slots=batch_size),
-        drafter,
-        Controller(policy, costs=COSTS, max_draft_tokens=MOST, seed=5, drafters=drafter.names),
-        StopRules((3, 17)),
-        batch_size=batch_size,
-        rule=rule,
-        measured_times=False,
-    )
+    return live_engine(drafter, policy, batch_size, costs=COSTS, most=MOST, rule=rule)
 
 
 @functools.cache
 def trace_of(name: str, rule: VerificationRule) -> TraceSet:
     drafter = drafter_of(name, 1)
-    done = engine(drafter, Watchful(), 1, rule).complete(requests())
-    recorder = Recorder(
-        drafter, 256, signal_depth=MOST, rule=rule, vocab_size=VOCABULARY, verifier=model()
-    )
-    parts = tuple(Component(c.spec, c.drafting) for c in drafter.components)
-    info = TraceInfo(
-        "tiny", drafter.spec, drafter.drafting, components=parts if len(parts) > 1 else ()
-    )
-    return TraceSet(info, tuple(map(recorder.record, requests(), done)))
+    done = engine(drafter, Watchful(), 1, rule).complete(REQUESTS)
+    return recorded(drafter, REQUESTS, done, signal_depth=MOST, rule=rule, certainty=True)
 
 
 def by_sequence(policy: Hinted) -> dict[int, tuple[list[Any], list[list[float]]]]:
@@ -168,13 +119,13 @@ def test_replay_shows_what_live_decoding_shows(
     if name == "synthetic" and rule is COUPLED:
         pytest.skip("synthetic hazards are exact where the verifier's choice is its argmax")
     live, again = kind(), kind()
-    engine(drafter_of(name, batch_size), live, batch_size, rule).complete(requests())
+    engine(drafter_of(name, batch_size), live, batch_size, rule).complete(REQUESTS)
     replay(
         again,
         trace_of(name, rule),
         costs=COSTS,
         max_draft_tokens=MOST,
-        seed=5,
+        seed=SEED,
         concurrency=batch_size,
     )
     mine, theirs = by_sequence(live), by_sequence(again)
@@ -198,8 +149,8 @@ def test_replay_shows_what_live_decoding_shows(
 def test_certainty_is_of_the_newest_token_whatever_the_rule(rule: str) -> None:
     policy = Hinted()
     chosen = make_rule(rule)
-    done = engine(part("early-exit", 3), policy, 3, chosen).complete(requests())
-    texts = [[*r.prompt_ids, *c.token_ids] for r, c in zip(requests(), done, strict=True)]
+    done = engine(drafter_of("early-exit", 3), policy, 3, chosen).complete(REQUESTS)
+    texts = [[*r.prompt_ids, *c.token_ids] for r, c in zip(REQUESTS, done, strict=True)]
     compared = 0
     for outcome in policy.told:
         cycle = outcome.cycle
@@ -222,7 +173,7 @@ def test_certainty_is_of_the_newest_token_whatever_the_rule(rule: str) -> None:
 def test_plain_decoding_gives_hints_of_the_verifier_alone() -> None:
     policy = Hinted()
     DecodingEngine(ModelRunner(model()), None, Controller(policy, costs=COSTS)).complete(
-        requests()[:1]
+        REQUESTS[:1]
     )
     first, second = (o.cycle.hints for o in policy.told[:2])
     assert first is not None
@@ -234,7 +185,7 @@ def test_plain_decoding_gives_hints_of_the_verifier_alone() -> None:
 
 def test_a_policy_that_takes_none_is_given_none() -> None:
     policy = Watchful()
-    engine(part("lookup", 1), policy, 1, GREEDY).complete(requests()[:1])
+    engine(drafter_of("lookup", 1), policy, 1, GREEDY).complete(REQUESTS[:1])
     replay(policy, trace_of("lookup", GREEDY), costs=COSTS, max_draft_tokens=MOST)
     assert policy.told
     assert all(outcome.cycle.hints is None for outcome in policy.told)
@@ -242,10 +193,10 @@ def test_a_policy_that_takes_none_is_given_none() -> None:
 
 def test_a_trace_without_them_gives_unknown_hints() -> None:
     drafter = drafter_of("lookup+early-exit", 1)
-    done = engine(drafter, Watchful(), 1, GREEDY).complete(requests())
+    done = engine(drafter, Watchful(), 1, GREEDY).complete(REQUESTS)
     bare = Recorder(drafter, 256, signal_depth=0)
     traces = trace_of("lookup+early-exit", GREEDY)
-    sequences = tuple(map(bare.record, requests(), done))
+    sequences = tuple(map(bare.record, REQUESTS, done))
     assert all(sequence.certainty is None for sequence in sequences)
     policy = Hinted()
     replay(policy, TraceSet(traces.info, sequences), costs=COSTS, max_draft_tokens=MOST)
