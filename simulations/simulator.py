@@ -12,19 +12,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec.budget import Ledger, PassBudget
 from adaptive_spec.controller import Controller
 from adaptive_spec.costs import CostModel
 from adaptive_spec.errors import ConfigError
-from adaptive_spec.foreseen import draft_on
-from adaptive_spec.policy import NO_DRAFTER, DraftSignals, Policy
+from adaptive_spec.policy import Policy
 from adaptive_spec.registry import make_policy
-from adaptive_spec.runs import KnownPositions, Runs
-from adaptive_spec.simulations.hints import ReplayedHints
-from adaptive_spec.simulations.looking_back import runs_of
+from adaptive_spec.simulations.replayed_cycles import ReplayedCycles
 from adaptive_spec.simulations.signals import SignalSource, has_signals
 from adaptive_spec.traces.flat import FlatTrace
 from adaptive_spec.traces.records import TraceSet
@@ -207,100 +203,46 @@ def _run(
     log_cycles: bool,
     on_finished: Callable[[int], None] | None,
 ) -> Replay:
-    """Fills free slots, plans, looks up what happens, reports, releases: until none is left."""
+    """Fills free slots, runs cycles, releases: until none is left."""
     totals = np.zeros((4, flat.start.size), np.int64)  # tokens, cycles, drafted, accepted
     time_ms = np.zeros(flat.start.size)
     cut_short = np.zeros(flat.start.size, np.bool_)
     shares = DrafterShares.none(flat.drafters, flat.start.size)
     engine_ms = 0.0
-    lanes = not controller.lockstep
-    slot_sequence = np.full(slots, -1, np.int64)
-    slot_position = np.zeros(slots, np.int64)
-    back: KnownPositions | None = None
-    if controller.policy.looks_back:
-        back = KnownPositions(flat.token_by_token)
-    hints: ReplayedHints | None = None
-    if controller.policy.takes_hints:
-        hints = ReplayedHints(flat)
+    cycles = ReplayedCycles(controller, flat, signals)
     rows = np.zeros(0, np.int64)
-    log: list[tuple[npt.NDArray[Any], ...]] = []
+    log: list[CycleLog] = []
     taken = 0
     while taken < pending.size or rows.size:
-        free = np.flatnonzero(slot_sequence < 0)[: pending.size - taken]
-        if free.size:
-            entering = pending[taken : taken + free.size]
-            taken += free.size
-            controller.admit(
-                flat.prompt_tokens[entering],
-                flat.limit_tokens[entering],
-                flat.draftable_tokens[entering].max(axis=1),
-            )
-            slot_sequence[free], slot_position[free] = entering, 0
-            if back is not None:
-                back.begin(free)
-            if hints is not None:
-                hints.begin(free)
-        if free.size or rows.size != slots:
-            rows = np.flatnonzero(slot_sequence >= 0)
-        sequence, position = slot_sequence[rows], slot_position[rows]
-
-        room = flat.room(sequence, position)
-        reach = flat.draftable_tokens[sequence]
-        behind = None if back is None else back.behind_tokens(rows, position, reach)
-        shown_before = None if hints is None else hints.now(rows, sequence, position)
-        plan = controller.decide(rows, room > 0, behind, shown_before)
-        source = np.maximum(plan.drafter, 0)
-        drafted = np.minimum(plan.tau, room[np.arange(rows.size), source])
-        shown: DraftSignals | None = None
-        if signals is not None:
-            recorded = signals.at(sequence, position, controller.max_draft_tokens, source)
-            drafted, shown = draft_on(controller, plan, drafted, recorded)
-        accepted = np.minimum(flat.run_lengths[flat.start[sequence] + position, source], drafted)
-        left = flat.num_tokens[sequence] - position
-        emitted = np.minimum(accepted + 1, left)
-        runs: Runs | None = None
-        if back is not None:
-            known = back.after_cycle(
-                rows,
-                position,
-                reach,
-                drafter=source,
-                catches_up=plan.catch_up,
-                drafted=drafted,
-                accepted=np.minimum(accepted, emitted),
-                emitted=emitted,
-            )
-            runs = runs_of(flat, sequence, position + emitted, known, controller.max_draft_tokens)
-        if hints is not None:
-            hints.after_cycle(
-                rows, sequence, position, drafter=source, drafted=drafted, emitted=emitted
-            )
-        elapsed = controller.observe(plan, drafted, accepted, emitted, signals=shown, runs=runs)
-
+        if taken < pending.size and rows.size < slots:
+            entering = pending[taken : taken + slots - rows.size]
+            taken += entering.size
+            cycles.admit(entering)
+            rows = controller.running
+        cycle = cycles.run(rows)
+        sequence, drafted = cycle.sequence, cycle.num_draft_tokens
+        accepted, emitted = cycle.num_accepted_tokens, cycle.num_emitted_tokens
         totals[:, sequence] += (emitted, np.ones_like(emitted), drafted, accepted)
-        shares.add(sequence, source, drafted, accepted)
-        time_ms[sequence] += elapsed
-        engine_ms += float(elapsed.sum()) if lanes else float(elapsed.max())
+        shares.add(sequence, cycle.drafter, drafted, accepted)
+        time_ms[sequence] += cycle.cycle_ms
+        lockstep = controller.lockstep
+        engine_ms += float(cycle.cycle_ms.max() if lockstep else cycle.cycle_ms.sum())
         if log_cycles:
-            drafter = np.where(drafted > 0, source, NO_DRAFTER)
-            log.append((sequence, position, plan.tau, drafted, accepted, emitted, elapsed, drafter))
-        slot_position[rows] = position + emitted
-        out_of_passes = controller.out_of_passes(rows)
-        done = (emitted == left) | out_of_passes
+            log.append(CycleLog(**{name: getattr(cycle, name) for name in CycleLog._fields}))
+        done = cycle.at_end | controller.out_of_passes(rows)
         if done.any():
-            cut_short[sequence[done & (emitted < left)]] = True
+            cut_short[sequence[done & ~cycle.at_end]] = True
             controller.release(rows[done])
-            slot_sequence[rows[done]] = -1
             rows = rows[~done]
             if on_finished is not None:
                 on_finished(int(done.sum()))
     kept = None
     if log_cycles:
         kept = CycleLog(*(np.concatenate(column) for column in zip(*log, strict=True)))
-    tokens, cycles, num_drafted, num_accepted = totals
+    tokens, num_cycles, num_drafted, num_accepted = totals
     return Replay(
         tokens,
-        cycles,
+        num_cycles,
         num_drafted,
         num_accepted,
         time_ms,
