@@ -250,7 +250,8 @@ class Controller:
 
         No row stops short of the least tau that a hard budget asks for.
         """
-        on = self.policy.keep_drafting(self._state_of(plan.rows), plan.cycle, depth, signals)
+        state = self._state_of(plan.rows)
+        on = self.policy.keep_drafting(state, plan.cycle, plan.decision, depth, signals)
         return (on | (plan.cycle.min_tau > depth)) & (plan.tau > depth)
 
     def observe(

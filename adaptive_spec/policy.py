@@ -277,10 +277,17 @@ class Policy(abc.ABC, Generic[RowsT, SharedT]):
         """The state after an outcome, which may come cycles after its decision."""
 
     def keep_drafting(
-        self, state: State[RowsT, SharedT], cycle: Cycle, depth: int, signals: DraftSignals
+        self,
+        state: State[RowsT, SharedT],
+        cycle: Cycle,
+        decision: Decision,
+        depth: int,
+        signals: DraftSignals,
     ) -> BoolArray:
         """Which sequences draft on after ``depth`` tokens, ``[B]``; ``signals`` are ``[B, depth]``.
 
+        ``decision`` is the policy's own for the cycle, with its memo: what was decided then need
+        not be worked out again, and holds though an outcome that came late has changed the state.
         Only a policy that overrides this makes the decoder read signals back token by token.
         ``Decision.tau`` stays the upper limit.
         """

@@ -55,19 +55,24 @@ def take_cycle(cycle: Cycle, index: IntArray) -> Cycle:
     return cycle._replace(hints=hints, **arrays)
 
 
+def take_decision(decision: Decision, index: IntArray) -> Decision:
+    """The decision for the rows at ``index``."""
+    tau, memo, drafter, catch_up = decision
+    return Decision(
+        tau[index],
+        None if memo is None else take_rows(memo, index),
+        None if drafter is None else drafter[index],
+        None if catch_up is None else catch_up[index],
+    )
+
+
 def take_outcome(outcome: Outcome, index: IntArray) -> Outcome:
     """The outcome of the rows at ``index``."""
     arrays: dict[str, Any] = _arrays_at(outcome, index)
-    (tau, memo, drafter, catch_up), signals = outcome.decision, outcome.signals
     return outcome._replace(
         cycle=take_cycle(outcome.cycle, index),
-        decision=Decision(
-            tau[index],
-            None if memo is None else take_rows(memo, index),
-            None if drafter is None else drafter[index],
-            None if catch_up is None else catch_up[index],
-        ),
-        signals=None if signals is None else take_rows(signals, index),
+        decision=take_decision(outcome.decision, index),
+        signals=None if outcome.signals is None else take_rows(outcome.signals, index),
         runs=None if outcome.runs is None else take_rows(outcome.runs, index),
         **arrays,
     )

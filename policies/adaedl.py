@@ -17,7 +17,7 @@ from adaptive_spec._arrays import BoolArray
 from adaptive_spec.policies._exit_threshold import Exit, Exiting
 from adaptive_spec.policies._inside import require_within
 from adaptive_spec.policies._stopping import ADAEDL_COEFFICIENT, ADAEDL_THRESHOLD, adaedl_stops
-from adaptive_spec.policy import Cycle, DraftSignals, Empty, State
+from adaptive_spec.policy import Cycle, Decision, DraftSignals, Empty, State
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,11 @@ class AdaEdl(Exiting):
         require_within("adaedl", "coefficient", self.coefficient, 0, 100)
 
     def keep_drafting(
-        self, state: State[Exit, Empty], cycle: Cycle, depth: int, signals: DraftSignals
+        self,
+        state: State[Exit, Empty],
+        cycle: Cycle,
+        decision: Decision,
+        depth: int,
+        signals: DraftSignals,
     ) -> BoolArray:
         return ~adaedl_stops(signals.entropy[:, -1], state.rows.threshold, self.coefficient)

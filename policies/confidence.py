@@ -69,7 +69,12 @@ class Confidence(Policy[Matches, Empty]):
         return draft_upto(cycle, self.tau)
 
     def keep_drafting(
-        self, state: State[Matches, Empty], cycle: Cycle, depth: int, signals: DraftSignals
+        self,
+        state: State[Matches, Empty],
+        cycle: Cycle,
+        decision: Decision,
+        depth: int,
+        signals: DraftSignals,
     ) -> BoolArray:
         return ~unconfident(signals.top1_probability[:, -1], state.rows.threshold)
 

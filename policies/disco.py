@@ -54,7 +54,12 @@ class Disco(Policy[Empty, Empty]):
         return draft_upto(cycle, self.tau)
 
     def keep_drafting(
-        self, state: State[Empty, Empty], cycle: Cycle, depth: int, signals: DraftSignals
+        self,
+        state: State[Empty, Empty],
+        cycle: Cycle,
+        decision: Decision,
+        depth: int,
+        signals: DraftSignals,
     ) -> BoolArray:
         newest = DraftSignals(*(column[:, -1:] for column in signals))
         chance = self._network.acceptance(signal_features(newest, depth))[:, 0]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from adaptive_spec._arrays import BoolArray
 from adaptive_spec.policies._exit_threshold import Exit, Exiting
 from adaptive_spec.policies._stopping import unconfident
-from adaptive_spec.policy import Cycle, DraftSignals, Empty, State
+from adaptive_spec.policy import Cycle, Decision, DraftSignals, Empty, State
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,11 @@ class DraftVerify(Exiting):
         self.require_fields("draft-verify")
 
     def keep_drafting(
-        self, state: State[Exit, Empty], cycle: Cycle, depth: int, signals: DraftSignals
+        self,
+        state: State[Exit, Empty],
+        cycle: Cycle,
+        decision: Decision,
+        depth: int,
+        signals: DraftSignals,
     ) -> BoolArray:
         return ~unconfident(signals.top1_probability[:, -1], state.rows.threshold)

@@ -119,6 +119,11 @@ class GammaTunePlus(GammaTune):
             )
 
     def keep_drafting(
-        self, state: State[Lengths, Empty], cycle: Cycle, depth: int, signals: DraftSignals
+        self,
+        state: State[Lengths, Empty],
+        cycle: Cycle,
+        decision: Decision,
+        depth: int,
+        signals: DraftSignals,
     ) -> BoolArray:
         return ~unconfident(signals.top1_probability[:, depth - 1], self.threshold)

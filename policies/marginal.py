@@ -191,13 +191,17 @@ class Marginal(Policy[Rows, Fleet]):
         return self.inside
 
     def keep_drafting(
-        self, state: State[Rows, Fleet], cycle: Cycle, depth: int, signals: DraftSignals
+        self,
+        state: State[Rows, Fleet],
+        cycle: Cycle,
+        decision: Decision,
+        depth: int,
+        signals: DraftSignals,
     ) -> BoolArray:
         on = np.ones(cycle.max_tau.size, np.bool_)
         alone = len(cycle.drafters) == 1
-        drafter = None if alone else self.decide(state, cycle).drafter
         for i in range(len(cycle.drafters)):
-            own: Any = slice(None) if drafter is None else np.flatnonzero(drafter == i)
+            own: Any = slice(None) if alone else np.flatnonzero(decision.drafter == i)
             shown = take_rows(signals, own)
             if np.isnan(shown.top1_probability).all() and np.isnan(shown.match_length).all():
                 continue

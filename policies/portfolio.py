@@ -37,6 +37,8 @@ from adaptive_spec.registry import make_policy, policy_spec
 _STATIC = 11
 """Static draft lengths among the experts: 0 to 10."""
 
+_FIRST = -1
+
 _EVERY = 8
 """One in so many cycles replays one of the further policies."""
 
@@ -74,6 +76,19 @@ class Shared(NamedTuple):
     spread: FloatArray
     gained: FloatArray
     turn: IntArray
+
+
+class Memo(NamedTuple):
+    """What a decision was.
+
+    Attributes:
+      leader: ``[B]`` whose it was: number of the expert beside the first, ``_FIRST`` for that one;
+        the same in all rows.
+      first: memo of the first expert's own.
+    """
+
+    leader: IntArray
+    first: Any
 
 
 class Explanation(NamedTuple):
@@ -177,19 +192,26 @@ class Portfolio(Policy[Rows, Shared]):
                 tau = cycle.clip(np.full_like(tau, leader))
             else:
                 tau = self._others[leader - _STATIC].decide(_of(state, leader - _STATIC), cycle).tau
-        return Decision(tau, first.memo, drafter, first.catch_up)
+        followed = np.full_like(tau, _FIRST if leader is None else leader)
+        return Decision(tau, Memo(followed, first.memo), drafter, first.catch_up)
 
     @property
     def looks_inside_draft(self) -> bool:
         return self._first.looks_inside_draft
 
     def keep_drafting(
-        self, state: State[Rows, Shared], cycle: Cycle, depth: int, signals: DraftSignals
+        self,
+        state: State[Rows, Shared],
+        cycle: Cycle,
+        decision: Decision,
+        depth: int,
+        signals: DraftSignals,
     ) -> BoolArray:
-        if self._leader(state.shared) is not None:
-            return np.ones(cycle.max_tau.size, np.bool_)
+        leader, memo = decision.memo
+        if (leader != _FIRST).any():
+            return np.ones(leader.size, np.bool_)
         first = State(state.rows.first, state.shared.first)
-        return self._first.keep_drafting(first, cycle, depth, signals)
+        return self._first.keep_drafting(first, cycle, decision._replace(memo=memo), depth, signals)
 
     def update(self, state: State[Rows, Shared], outcome: Outcome) -> State[Rows, Shared]:
         rows, shared = state
@@ -213,8 +235,7 @@ class Portfolio(Policy[Rows, Shared]):
                 self._others[turn], _of(state, turn), Text.of(runs), begun[:, expert], cycle, rate
             )
             state = _with(state, turn, other)
-        leader = self._leader(shared)
-        of_first = _gain_of_first(outcome, timing, rate, followed=leader is None)
+        of_first = _gain_of_first(outcome, timing, rate)
         emitted = float(outcome.num_emitted_tokens.sum())
         faded = np.exp(-emitted / self.memory)
         gained = faded * shared.gained + [of_first.sum(), emitted]
@@ -231,7 +252,7 @@ class Portfolio(Policy[Rows, Shared]):
                 lead=faded * shared.lead + ahead,
                 spread=faded**2 * shared.spread + ahead**2,
                 gained=gained,
-                turn=self._next(shared, leader),
+                turn=self._next(shared),
             ),
         )
 
@@ -255,28 +276,28 @@ class Portfolio(Policy[Rows, Shared]):
         best = int(sure.argmax())
         return best if sure[best] > 0.0 else None
 
-    def _next(self, shared: Shared, leader: int | None) -> IntArray:
+    def _next(self, shared: Shared) -> IntArray:
         """Whose turn it is; who is followed, is replayed at every one."""
+        leader = self._leader(shared)
         if leader is not None and leader >= _STATIC:
             return np.array([(leader - _STATIC) * _EVERY])
         turn: IntArray = (shared.turn + 1) % (max(len(self._others), 1) * _EVERY)
         return turn
 
 
-def _gain_of_first(
-    outcome: Outcome, timing: Timing, rate: FloatArray, *, followed: bool
-) -> FloatArray:
+def _gain_of_first(outcome: Outcome, timing: Timing, rate: FloatArray) -> FloatArray:
     """What the first expert gained over the text of this cycle, ``[B]``.
 
     Where another was followed it is taken at its word by history, and by the token: it would have
     come further, or less far.
     """
     emitted = outcome.num_emitted_tokens
-    if followed:
+    leader, memo = outcome.decision.memo
+    if (leader == _FIRST).all():
         gained: FloatArray = emitted - rate * timing.spent_ms(outcome)
         return gained
     assert outcome.runs is not None
-    tau = outcome.decision.memo.tau
+    tau = memo.tau
     fared = Text.of(outcome.runs).at(outcome.cycle.emitted_tokens, tau)
     priced = timing.priced_ms(outcome.cycle)
     spent = priced[np.arange(tau.size) if priced.shape[0] > 1 else 0, fared.drafted]

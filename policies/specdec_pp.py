@@ -115,7 +115,12 @@ class SpecDecPp(Policy[Empty, Estimate]):
         return draft_upto(cycle, self.tau)
 
     def keep_drafting(
-        self, state: State[Empty, Estimate], cycle: Cycle, depth: int, signals: DraftSignals
+        self,
+        state: State[Empty, Estimate],
+        cycle: Cycle,
+        decision: Decision,
+        depth: int,
+        signals: DraftSignals,
     ) -> BoolArray:
         if depth < self.least_tau:
             return np.ones(cycle.max_tau.shape, np.bool_)

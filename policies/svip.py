@@ -45,7 +45,12 @@ class Svip(Policy[Empty, Empty]):
         return draft_upto(cycle, self.tau)
 
     def keep_drafting(
-        self, state: State[Empty, Empty], cycle: Cycle, depth: int, signals: DraftSignals
+        self,
+        state: State[Empty, Empty],
+        cycle: Cycle,
+        decision: Decision,
+        depth: int,
+        signals: DraftSignals,
     ) -> BoolArray:
         return ~svip_stops(signals.entropy[:, -1], self.threshold, self.coefficient)
 

@@ -63,17 +63,22 @@ class TapOut(Policy[Empty, Tally]):
         return Decision(tau, Choice.certain(np.full(tau.shape, self._leader(state))))
 
     def keep_drafting(
-        self, state: State[Empty, Tally], cycle: Cycle, depth: int, signals: DraftSignals
+        self,
+        state: State[Empty, Tally],
+        cycle: Cycle,
+        decision: Decision,
+        depth: int,
+        signals: DraftSignals,
     ) -> BoolArray:
-        # The leader is the one that decide chose: nothing is learned while a draft is under way.
-        test = self._leader(state)
-        if test == 0:
-            return ~unconfident(signals.top1_probability[:, -1])
-        if test == 1:
-            return ~svip_stops(signals.entropy[:, -1])
-        if test == 2:
-            return ~adaedl_stops(signals.entropy[:, -1])
-        return ~undecided(signals.margin[:, -1])
+        entropy, arm = signals.entropy[:, -1], decision.memo.arm
+        stops = [
+            unconfident(signals.top1_probability[:, -1]),
+            svip_stops(entropy),
+            adaedl_stops(entropy),
+            undecided(signals.margin[:, -1]),
+        ]
+        on: BoolArray = ~np.stack(stops)[arm, np.arange(arm.size)]
+        return on
 
     def update(self, state: State[Empty, Tally], outcome: Outcome) -> State[Empty, Tally]:
         arm: IntArray = outcome.decision.memo.arm

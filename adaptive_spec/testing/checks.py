@@ -33,6 +33,7 @@ from adaptive_spec.state import (
     load_state,
     save_state,
     take_cycle,
+    take_decision,
     take_outcome,
     take_rows,
 )
@@ -209,30 +210,39 @@ class Audit(Policy[Any, Any]):
         )
 
     def keep_drafting(
-        self, state: State[Any, Any], cycle: Cycle, depth: int, signals: DraftSignals
+        self,
+        state: State[Any, Any],
+        cycle: Cycle,
+        decision: Decision,
+        depth: int,
+        signals: DraftSignals,
     ) -> BoolArray:
-        before = _copied(state, signals)
-        on = self.inner.keep_drafting(state, cycle, depth, signals)
+        before = _copied(state, cycle, decision, signals)
+        on = self.inner.keep_drafting(state, cycle, decision, depth, signals)
         _demand(
             isinstance(on, np.ndarray) and on.dtype == np.bool_ and on.shape == cycle.max_tau.shape,
             self.inner,
             "keep_drafting must return one boolean per row",
         )
         _demand(
-            _equal(before, (state, signals)),
+            _equal(before, (state, cycle, decision, signals)),
             self.inner,
             "keep_drafting must not change its arguments",
         )
 
         def steady() -> bool:
-            repeated = self.inner.keep_drafting(state, cycle, depth, signals)
+            repeated = self.inner.keep_drafting(state, cycle, decision, depth, signals)
             return np.array_equal(repeated, on)
 
         _demand(steady(), self.inner, f"keep_drafting must repeat itself: {_OWN_DRAWS}")
         some = np.arange(0, cycle.max_tau.size, 2)
         if is_empty(state.shared) and some.size:
             alone = self.inner.keep_drafting(
-                _rows_of(state, some), take_cycle(cycle, some), depth, take_rows(signals, some)
+                _rows_of(state, some),
+                take_cycle(cycle, some),
+                take_decision(decision, some),
+                depth,
+                take_rows(signals, some),
             )
             if not np.array_equal(alone, on[some]):
                 self._blame(

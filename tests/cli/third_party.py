@@ -35,7 +35,7 @@ class WhileConfident(Policy[Empty, Empty]):
     def decide(self, state, cycle):
         return Decision(cycle.clip(np.full(cycle.max_tau.shape, self.longest)))
 
-    def keep_drafting(self, state, cycle, depth, signals):
+    def keep_drafting(self, state, cycle, decision, depth, signals):
         return signals.top1_probability[:, -1] > self.threshold
 
     def update(self, state, outcome):

@@ -4,7 +4,15 @@ from typing import Any
 
 import numpy as np
 
-from adaptive_spec import ConstantCosts, Controller, Cycle, DraftSignals, PassBudget, make_policy
+from adaptive_spec import (
+    ConstantCosts,
+    Controller,
+    Cycle,
+    Decision,
+    DraftSignals,
+    PassBudget,
+    make_policy,
+)
 from tests.controller.driven import Stubborn, greedy_controller, ints
 
 
@@ -56,7 +64,9 @@ def test_per_request_maximum_raises_tau_as_far_as_needed_and_then_ends() -> None
 
 def test_a_hard_budget_keeps_a_draft_from_stopping_short() -> None:
     class Timid(Stubborn):
-        def keep_drafting(self, state: Any, cycle: Cycle, depth: int, signals: Any) -> Any:
+        def keep_drafting(
+            self, state: Any, cycle: Cycle, decision: Decision, depth: int, signals: Any
+        ) -> Any:
             return np.zeros(cycle.max_tau.shape, np.bool_)
 
     controller = Controller(

@@ -62,7 +62,12 @@ class Stopping(Scripted):
     signal: str = "top1_probability"
 
     def keep_drafting(
-        self, state: State[Empty, Empty], cycle: Cycle, depth: int, signals: DraftSignals
+        self,
+        state: State[Empty, Empty],
+        cycle: Cycle,
+        decision: Decision,
+        depth: int,
+        signals: DraftSignals,
     ) -> BoolArray:
         values = getattr(signals, self.signal)
         assert values.shape == (cycle.max_tau.size, depth)

@@ -51,7 +51,12 @@ class WhimsicalStopping(Whimsical):
     """Likewise, and stops where a drafter is unsure; one that gives no signal goes on."""
 
     def keep_drafting(
-        self, state: State[Empty, Empty], cycle: Cycle, depth: int, signals: DraftSignals
+        self,
+        state: State[Empty, Empty],
+        cycle: Cycle,
+        decision: Decision,
+        depth: int,
+        signals: DraftSignals,
     ) -> BoolArray:
         margin, match = signals.margin[:, -1], signals.match_length[:, -1]
         return ~((margin < 0.2) | (match + depth < 3))

@@ -71,7 +71,12 @@ class HintedInside(Hinted):
     """Likewise, and stops where the drafter is unsure."""
 
     def keep_drafting(
-        self, state: State[Empty, Empty], cycle: Cycle, depth: int, signals: DraftSignals
+        self,
+        state: State[Empty, Empty],
+        cycle: Cycle,
+        decision: Decision,
+        depth: int,
+        signals: DraftSignals,
     ) -> BoolArray:
         return ~(signals.margin[:, -1] < 0.2)
 

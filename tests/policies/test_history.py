@@ -175,7 +175,12 @@ class BothWays(Marginal):
         return super().decide(state, cycle)
 
     def keep_drafting(
-        self, state: State[Any, Any], cycle: Cycle, depth: int, signals: DraftSignals
+        self,
+        state: State[Any, Any],
+        cycle: Cycle,
+        decision: Decision,
+        depth: int,
+        signals: DraftSignals,
     ) -> BoolArray:
         rate, priced = np.linspace(0.5, 3.0, cycle.max_tau.size), cycle.priced_ms()
         history, sure = np.full(signals.entropy.shape, 0.6), np.linspace(0.31, 0.87, rate.size)
@@ -190,7 +195,7 @@ class BothWays(Marginal):
                 )
         for ours, theirs in zip(*figures, strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)
-        return super().keep_drafting(state, cycle, depth, signals)
+        return super().keep_drafting(state, cycle, decision, depth, signals)
 
     def update(self, state: State[Any, Any], outcome: Outcome) -> State[Any, Any]:
         fast = super().update(state, outcome)

@@ -189,12 +189,15 @@ def test_it_takes_the_drafter_that_does_better(right: int) -> None:
     assert set(taken[10:]) == {(right, 4)}
 
 
-def test_it_takes_the_cheaper_of_two_that_do_equally_well() -> None:
+def with_a_cheaper_one() -> Cycle:
+    """A cycle with a drafter that costs 0.4 a token, and one that costs 0.1."""
     costs = ConstantCosts(draft=0.5, drafts=(("a", 0.4), ("b", 0.1)))
-    cycle = a_cycle(costs, drafters=("a", "b"))
-    cycle = cycle._replace(
-        available=np.ones((1, 2), np.bool_), behind_tokens=np.zeros((1, 2), np.int64)
-    )
+    there, behind = np.ones((1, 2), np.bool_), np.zeros((1, 2), np.int64)
+    return a_cycle(costs, drafters=("a", "b"), available=there, behind_tokens=behind)
+
+
+def test_it_takes_the_cheaper_of_two_that_do_equally_well() -> None:
+    cycle = with_a_cheaper_one()
     # 1.5 * 0.1 = 0.15 a token; the other one costs 0.6.
     decision = decide(knowing(0.5), cycle)
     assert decision.drafter is not None
@@ -208,6 +211,16 @@ def test_it_takes_the_cheaper_of_two_that_do_equally_well() -> None:
 def said(*top1_probability: float) -> DraftSignals:
     missing = np.full((1, len(top1_probability)), np.nan)
     return DraftSignals(np.array([top1_probability]), missing, missing, missing)
+
+
+def keeps_drafting(
+    state: State[Any, Any], signals: DraftSignals, cycle: Cycle | None = None, **decided: Any
+) -> bool:
+    """Whether one sequence drafts on, after as many tokens as there are signals."""
+    cycle = a_cycle() if cycle is None else cycle
+    decision = decide(state, cycle)._replace(**decided)
+    depth = signals.entropy.shape[1]
+    return bool(Marginal().keep_drafting(state, cycle, decision, depth, signals)[0])
 
 
 def trusting(history: float, **fields: Any) -> State[Any, Any]:
@@ -232,8 +245,7 @@ def trusting(history: float, **fields: Any) -> State[Any, Any]:
     ],
 )
 def test_it_stops_inside_the_draft(words: tuple[float, ...], on: bool) -> None:
-    policy, state = Marginal(), trusting(0.5)
-    assert policy.keep_drafting(state, a_cycle(), len(words), said(*words)).tolist() == [on]
+    assert keeps_drafting(trusting(0.5), said(*words)) == on
 
 
 @pytest.mark.parametrize(("word", "on"), [(0.33, True), (0.31, False)])
@@ -242,7 +254,7 @@ def test_inside_a_run_it_stops_sooner(word: float, on: bool) -> None:
     # 0.469 if the first is accepted: worth 0.15 if the chance of that is above 0.32.
     rows, fleet = knowing(0.2, 0.8, streak=1)
     state = State(rows, fleet._replace(confidence=trusting(0.5).shared.confidence))
-    assert Marginal().keep_drafting(state, a_cycle(), 1, said(word)).tolist() == [on]
+    assert keeps_drafting(state, said(word)) == on
 
 
 def test_inside_the_draft_too_costs_may_come_in_steps() -> None:
@@ -250,19 +262,26 @@ def test_inside_the_draft_too_costs_may_come_in_steps() -> None:
     # 0.9 * 0.5 = 0.45 by itself, less than the 0.75 tokens of the step; all that may follow, 0.9.
     nothing, steps = np.zeros((1, 1)), np.array([[[1.0, 1.0, 1.5, 1.5]]])
     costs = MeasuredCosts((1,), (1,), (1, 2, 3, 11), steps, nothing, nothing)
-    policy, state = Marginal(), trusting(0.5)
-    assert policy.keep_drafting(state, a_cycle(costs), 1, said(0.9)).tolist() == [True]
+    state = trusting(0.5)
+    assert keeps_drafting(state, said(0.9), a_cycle(costs))
     few = a_cycle(costs, max_tau=np.array([2]))
-    assert policy.keep_drafting(state, few, 1, said(0.9)).tolist() == [False]
-    assert policy.keep_drafting(state, a_cycle(costs), 1, said(0.7)).tolist() == [False]
+    assert not keeps_drafting(state, said(0.9), few)
+    assert not keeps_drafting(state, said(0.7), a_cycle(costs))
+
+
+def test_it_goes_on_at_the_price_of_whoever_was_to_draft() -> None:
+    cycle = with_a_cheaper_one()
+    # The second token is worth 0.9 * 0.5 = 0.45: more than 0.15 at 0.1 a token, less than 0.6.
+    assert keeps_drafting(trusting(0.5), said(0.9), cycle, drafter=np.array([1]))
+    assert not keeps_drafting(trusting(0.5), said(0.9), cycle, drafter=np.array([0]))
 
 
 def test_where_the_drafter_says_nothing_it_drafts_on() -> None:
     state = trusting(0.5)
-    assert Marginal().keep_drafting(state, a_cycle(), 1, said(np.nan)).tolist() == [True]
+    assert keeps_drafting(state, said(np.nan))
     # Where it only said something of the first, history stands for the second: 0.9 * 0.5 * 0.5.
-    assert Marginal().keep_drafting(state, a_cycle(), 2, said(0.9, np.nan)).tolist() == [True]
-    assert Marginal().keep_drafting(state, a_cycle(), 2, said(0.5, np.nan)).tolist() == [False]
+    assert keeps_drafting(state, said(0.9, np.nan))
+    assert not keeps_drafting(state, said(0.5, np.nan))
 
 
 def test_who_can_stop_inside_may_go_on_to_the_cap() -> None:

@@ -169,7 +169,10 @@ def test_who_is_followed_decides() -> None:
     assert policy.decide(leading, short).tau.tolist() == [2]
     # One that does not look inside the draft does not stop there.
     signals = DraftSignals(*np.full((4, 1, 1), 1e-3))
-    assert policy.keep_drafting(leading, cycle, 1, signals).tolist() == [True]
+    decision = policy.decide(leading, cycle)
+    assert policy.keep_drafting(leading, cycle, decision, 1, signals).tolist() == [True]
+    # Nor does it if meanwhile, by an outcome that came late, another has taken the lead.
+    assert policy.keep_drafting(policy.init(1, 0), cycle, decision, 1, signals).tolist() == [True]
 
 
 def test_catch_ups_go_on_whoever_is_followed() -> None:

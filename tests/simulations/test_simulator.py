@@ -144,7 +144,12 @@ class Confident(Policy[Empty, Empty]):
         return state
 
     def keep_drafting(
-        self, state: State[Empty, Empty], cycle: Cycle, depth: int, signals: DraftSignals
+        self,
+        state: State[Empty, Empty],
+        cycle: Cycle,
+        decision: Decision,
+        depth: int,
+        signals: DraftSignals,
     ) -> Any:
         return signals.top1_probability[:, -1] >= 0.5
 

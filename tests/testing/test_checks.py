@@ -120,7 +120,9 @@ class RowsWithoutSequences(Decent):
 
 
 class UnstableDraft(Decent):
-    def keep_drafting(self, state: Any, cycle: Cycle, depth: int, signals: DraftSignals) -> Any:
+    def keep_drafting(
+        self, state: Any, cycle: Cycle, decision: Decision, depth: int, signals: DraftSignals
+    ) -> Any:
         return signals.top1_probability.mean(axis=1)
 
     def decide(self, state: Any, cycle: Cycle) -> Decision:
@@ -181,7 +183,9 @@ class DraftsWithItsNeighbours(Decent):
     def decide(self, state: Any, cycle: Cycle) -> Decision:
         return Decision(cycle.max_tau)
 
-    def keep_drafting(self, state: Any, cycle: Cycle, depth: int, signals: DraftSignals) -> Any:
+    def keep_drafting(
+        self, state: Any, cycle: Cycle, decision: Decision, depth: int, signals: DraftSignals
+    ) -> Any:
         return np.full(cycle.max_tau.shape, cycle.max_tau.size > 1)
 
 
@@ -191,7 +195,9 @@ class TrustsSignals(Decent):
     def decide(self, state: Any, cycle: Cycle) -> Decision:
         return Decision(cycle.max_tau)
 
-    def keep_drafting(self, state: Any, cycle: Cycle, depth: int, signals: DraftSignals) -> Any:
+    def keep_drafting(
+        self, state: Any, cycle: Cycle, decision: Decision, depth: int, signals: DraftSignals
+    ) -> Any:
         return signals.top1_probability[:, -1] > 0.5
 
     def update(self, state: Any, outcome: Outcome) -> Any:

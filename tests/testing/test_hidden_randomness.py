@@ -49,7 +49,12 @@ class Wavering(Policy[Seen, Empty]):
         return Decision(cycle.clip(np.full(cycle.max_tau.shape, 3 + self.turn("decide"))))
 
     def keep_drafting(
-        self, state: State[Seen, Empty], cycle: Cycle, depth: int, signals: DraftSignals
+        self,
+        state: State[Seen, Empty],
+        cycle: Cycle,
+        decision: Decision,
+        depth: int,
+        signals: DraftSignals,
     ) -> BoolArray:
         return np.full(cycle.max_tau.shape, self.turn("keep_drafting") == 0)
 
