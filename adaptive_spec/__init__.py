@@ -7,7 +7,7 @@ Built-in rules live in ``adaptive_spec.policies``. Importing this needs numpy an
 """
 
 from adaptive_spec._version import __version__
-from adaptive_spec.budget import PassBudget
+from adaptive_spec.constraints import Constraints, EndReason, Feasibility, LatencyTarget, PassBudget
 from adaptive_spec.controller import Controller, Plan
 from adaptive_spec.cost_files import parse_costs
 from adaptive_spec.costs import ConstantCosts, CostModel, MeasuredCosts
@@ -33,6 +33,7 @@ __all__ = [
     "AdaptiveSpecError",
     "ConfigError",
     "ConstantCosts",
+    "Constraints",
     "ContextLengthError",
     "Controller",
     "CostModel",
@@ -42,6 +43,9 @@ __all__ = [
     "DraftSignals",
     "DrafterSpecError",
     "Empty",
+    "EndReason",
+    "Feasibility",
+    "LatencyTarget",
     "MeasuredCosts",
     "MissingDependencyError",
     "ModelLoadError",

@@ -7,6 +7,9 @@ import numpy as np
 
 from adaptive_spec._arrays import FloatArray, IntArray
 
+UNLIMITED_TOKENS = 1 << 30
+"""Limit of a sequence whose length is not bounded beforehand."""
+
 
 class Counters(NamedTuple):
     """Counters of rows, ``[capacity]`` or ``[B]``; meanings as in ``policy.Cycle``.
@@ -16,6 +19,9 @@ class Counters(NamedTuple):
       observed_cycles: cycles whose outcome has come in, <= ``cycle_index``.
       limit_tokens: most tokens to emit; ``draftable_tokens``: output positions within the
         drafter's context.
+      request_class: number of its class of requests.
+      own_passes: credit that it brought under a hard pass budget.
+      waited_ms: time from its arrival until decoding began; ``elapsed_ms`` since then.
     """
 
     sequence_id: IntArray
@@ -25,7 +31,15 @@ class Counters(NamedTuple):
     emitted_tokens: IntArray
     limit_tokens: IntArray
     draftable_tokens: IntArray
+    request_class: IntArray
+    own_passes: FloatArray
+    waited_ms: FloatArray
     elapsed_ms: FloatArray
+
+    @property
+    def passes(self) -> IntArray:
+        """Verifier passes decided so far, one a cycle."""
+        return self.cycle_index
 
 
 class RowTable:
@@ -33,8 +47,7 @@ class RowTable:
 
     def __init__(self) -> None:
         """Sets up a table without rows."""
-        none = np.zeros(0, np.int64)
-        self._counters = Counters(none, none, none, none, none, none, none, np.zeros(0))
+        self._counters = _free(0)
         self._admitted = 0
 
     @property
@@ -54,7 +67,15 @@ class RowTable:
         columns: Iterator[Any] = (column[rows] for column in self._counters)
         return Counters(*columns)
 
-    def add(self, prompt: IntArray, limit: IntArray, draftable: IntArray) -> IntArray:
+    def add(
+        self,
+        prompt: IntArray,
+        limit: IntArray,
+        draftable: IntArray,
+        request_class: IntArray,
+        own_passes: FloatArray,
+        waited_ms: FloatArray,
+    ) -> IntArray:
         """Rows for new sequences, ``[n]``: the lowest that are free; allocates more if need be."""
         n = prompt.size
         free = np.flatnonzero(self._counters.sequence_id < 0)
@@ -72,6 +93,9 @@ class RowTable:
             emitted_tokens=none,
             limit_tokens=limit,
             draftable_tokens=draftable,
+            request_class=request_class,
+            own_passes=own_passes,
+            waited_ms=waited_ms,
             elapsed_ms=np.zeros(n),
         )
         self._admitted += n
@@ -92,7 +116,11 @@ class RowTable:
 
     def _grow(self, capacity: int) -> None:
         more = capacity - self.capacity
-        free = np.full(more, -1, np.int64)
-        added = Counters(free, free, free, free, free, free, free, np.zeros(more))
-        joined = zip(self._counters, added, strict=True)
+        joined = zip(self._counters, _free(more), strict=True)
         self._counters = Counters(*(np.concatenate(pair) for pair in joined))
+
+
+def _free(count: int) -> Counters:
+    """Rows that are free."""
+    free, nothing = np.full(count, -1, np.int64), np.zeros(count)
+    return Counters(free, free, free, free, free, free, free, free, nothing, nothing, nothing)

@@ -1,10 +1,11 @@
 """The one driver of a policy: live decoding, the simulator and serving adapters all use it.
 
 The controller owns the rows (one per running sequence), the policy and its state, the costs and
-the pass budget. An engine admits sequences, asks for a ``Plan`` for the rows that run now, carries
+the constraints. An engine admits sequences, asks for a ``Plan`` for the rows that run now, carries
 it out, reports what came of it, and releases rows that are done::
 
     rows = controller.admit(prompt_tokens, max_new_tokens)
+    ended = controller.ended(rows)                        # by what was promised: release them
     plan = controller.decide(rows)                        # plan.tau, one per row
     controller.observe(plan, drafted, accepted, emitted)  # now, or some cycles later
     controller.release(rows[done])
@@ -12,15 +13,16 @@ it out, reports what came of it, and releases rows that are done::
 Outcomes may be observed after later decisions; those of rows released meanwhile are dropped.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
-from adaptive_spec._rows import RowTable
+from adaptive_spec._rows import UNLIMITED_TOKENS, Counters, RowTable
 from adaptive_spec.answers import checked_decision, require_state, who_catches_up
-from adaptive_spec.budget import UNLIMITED_TOKENS, Ledger, PassBudget
+from adaptive_spec.constraints import ByClass, Constraints, EndReason, Feasibility, Keeper, Ledger
 from adaptive_spec.costs import CostModel
 from adaptive_spec.errors import ConfigError
 from adaptive_spec.hints import Hints
@@ -71,7 +73,6 @@ class Controller:
     Attributes:
       policy: the policy driven; ``state``: its state, for the rows allocated so far.
       drafters: names of the drafters, in their default order.
-      ledger: passes spent by finished requests.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class Controller:
         *,
         costs: CostModel,
         max_draft_tokens: int = 10,
-        budget: PassBudget | None = None,
+        constraints: Constraints | Mapping[str, Constraints] | ByClass | None = None,
         seed: int = 0,
         lockstep: bool = True,
         uniform_widths: tuple[int, ...] | None = None,
@@ -92,7 +93,7 @@ class Controller:
           policy: who decides.
           costs: prices shown to the policy, and the times of cycles reported without times.
           max_draft_tokens: K, largest tau, 0 to 1024.
-          budget: pass budget; None for none.
+          constraints: what is promised, of all requests or by class; None for nothing.
           seed: all of the policy's randomness derives from it.
           lockstep: rows decided together share one verifier pass, and its time; otherwise each row
             is an engine of its own with a batch of one (the simulator's lanes).
@@ -122,8 +123,9 @@ class Controller:
         self.costs = costs
         self.drafters = drafters
         self.max_draft_tokens = max_draft_tokens
-        self.budget = budget or PassBudget()
-        self.ledger = Ledger()
+        self._keeper = Keeper(
+            ByClass.of(constraints), max_draft_tokens, heeds_prices=policy.heeds_prices
+        )
         self._seed = seed
         self.lockstep = lockstep
         self._widths = None if uniform_widths is None else np.unique(np.asarray(uniform_widths))
@@ -142,8 +144,40 @@ class Controller:
 
     @property
     def sequences_are_independent(self) -> bool:
-        """Whether no sequence can influence another: nothing shared in state or budget."""
-        return is_empty(self.state.shared) and self.budget.average_passes is None
+        """Whether no sequence can influence another: nothing shared in state or constraints."""
+        return is_empty(self.state.shared) and not self._keeper.shared
+
+    @property
+    def ledger(self) -> Ledger:
+        """What finished requests took, of all classes."""
+        return self._keeper.ledger
+
+    @property
+    def ledgers(self) -> dict[str, Ledger]:
+        """What finished requests took, by class."""
+        accounts = zip(self.constraints.names, self._keeper.accounts, strict=True)
+        return {name: account.ledger for name, account in accounts}
+
+    @property
+    def feasibility(self) -> dict[str, Feasibility]:
+        """Whether what was promised can be kept, by class."""
+        accounts = zip(self.constraints.names, self._keeper.accounts, strict=True)
+        return {name: account.feasibility for name, account in accounts}
+
+    @property
+    def constraints(self) -> ByClass:
+        """What is promised, by class."""
+        return self._keeper.by_class
+
+    def change_constraints(
+        self, constraints: Constraints | Mapping[str, Constraints] | ByClass | None
+    ) -> None:
+        """Promises something else from now on; the books go on.
+
+        Raises:
+          ConfigError: a class of requests that there is is missing.
+        """
+        self._keeper.change(ByClass.of(constraints))
 
     def name_drafters(self, names: tuple[str, ...]) -> None:
         """Takes over the names by which an engine knows its drafters, for costs go by them.
@@ -167,6 +201,9 @@ class Controller:
         prompt_tokens: IntArray,
         max_new_tokens: IntArray,
         draftable_tokens: IntArray | None = None,
+        *,
+        request_class: IntArray | None = None,
+        waited_ms: FloatArray | None = None,
     ) -> IntArray:
         """Takes sequences in.
 
@@ -175,9 +212,15 @@ class Controller:
           max_new_tokens: ``[n]`` most tokens to emit, >= 1; ``UNLIMITED_TOKENS`` where unknown.
           draftable_tokens: ``[n]`` output positions that the drafter's context can reach; None for
             all.
+          request_class: ``[n]`` number of each one's class in ``constraints``; None for the first.
+          waited_ms: ``[n]`` time since they arrived, prefill included, >= 0; None for none. What
+            is not a time counts as none.
 
         Returns:
           The rows given to them, ``[n]``: the lowest that are free.
+
+        Raises:
+          ConfigError: a length below 1, or a class that there is not.
         """
         prompt = np.array(prompt_tokens, np.int64)
         limit = np.array(max_new_tokens, np.int64)
@@ -188,7 +231,13 @@ class Controller:
             )
         reach = limit if draftable_tokens is None else np.array(draftable_tokens, np.int64)
         kept = np.arange(self.capacity)
-        rows = self._rows.add(prompt, limit, np.minimum(reach, limit))
+        if request_class is None:
+            request_class = np.zeros(prompt.size, np.int64)
+        own_passes = self._keeper.admit(request_class)
+        waited = _times(np.zeros(prompt.size) if waited_ms is None else waited_ms, 0.0)
+        rows = self._rows.add(
+            prompt, limit, np.minimum(reach, limit), request_class, own_passes, waited
+        )
         # All rows begin alike, one by one (live) or many at once (in replay).
         fresh = self._begin(1).rows
         state = self.state.rows
@@ -217,8 +266,8 @@ class Controller:
           hints: for a policy that takes them; None where nothing is known.
 
         Raises:
-          ConfigError: rows that are not in use, or not in ascending order; ``available`` or
-            ``behind_tokens`` of another shape, or ``hints``.
+          ConfigError: rows that are not in use, or not in ascending order, or that have ended
+            (``ended``); ``available`` or ``behind_tokens`` of another shape, or ``hints``.
           PolicyContractError: the policy's answer is not what the interface asks for.
         """
         shape = rows.size, len(self.drafters)
@@ -229,9 +278,17 @@ class Controller:
         for name, given in (("available", available), ("behind_tokens", behind_tokens)):
             _require_shape(name, given, shape)
         hints = self._hints(hints, shape)
-        cycle = self._cycle(rows, available, behind_tokens, hints)
-        if (cycle.sequence_id < 0).any() or (rows[1:] <= rows[:-1]).any():
+        now = self._rows.at(rows)
+        if (now.sequence_id < 0).any() or (rows[1:] <= rows[:-1]).any():
             raise ConfigError(f"rows {rows.tolist()[:8]}: must be in use, and in ascending order")
+        over = self._end_reasons(now)
+        if over.any():
+            raise ConfigError(
+                f"rows {rows[over > 0].tolist()[:8]}: have no credit or time for another pass; "
+                "before every decision, release what ended(rows) names and leave out what "
+                "may_run(rows) refuses"
+            )
+        cycle = self._cycle(now, available, behind_tokens, hints)
         decision = self.policy.decide(self._state_of(rows), cycle)
         tau, drafter = checked_decision(self.policy, decision, cycle)
         if self._widths is not None and tau.size:
@@ -239,6 +296,7 @@ class Controller:
             index = int(np.searchsorted(self._widths, wanted - 1e-9))
             width = self._widths[min(index, self._widths.size - 1)]
             tau = np.minimum(width, cycle.max_tau)
+        self._keeper.take(now)
         self._rows.change(rows, cycle_index=cycle.cycle_index + 1)
         catch_up = who_catches_up(
             self.policy, decision, cycle, np.where(tau > 0, drafter, NO_DRAFTER)
@@ -273,8 +331,9 @@ class Controller:
           num_draft_tokens: drafted and verified, ``<= plan.tau``.
           num_accepted_tokens: of these, emitted.
           num_emitted_tokens: emitted in all.
-          draft_ms: measured time of drafting; None to take the cost model's.
-          verify_ms: measured time of the pass; None to take the cost model's.
+          draft_ms: measured time of drafting; None to take the cost model's, which is also taken
+            for what is not a time (negative or not finite, where a clock jumped).
+          verify_ms: measured time of the pass; likewise.
           signals: the draft's signals ``[B, K]``, for policies that look inside it.
           runs: what is known of drafts from recent positions, for policies that look back.
 
@@ -297,10 +356,12 @@ class Controller:
             widest = np.full_like(widest, widest.max())
             longest = np.full_like(context, context.max())
         drafter = np.where(num_draft_tokens > 0, plan.drafter, NO_DRAFTER)
-        if draft_ms is None:
-            draft_ms = self._draft_ms(drafter, num_draft_tokens, plan.catch_up, longest)
-        if verify_ms is None:
-            verify_ms = self.costs.verify_ms(widest, cycle.batch_size, longest)
+        if draft_ms is None or not _are_times(draft_ms):
+            modelled = self._draft_ms(drafter, num_draft_tokens, plan.catch_up, longest)
+            draft_ms = modelled if draft_ms is None else _times(draft_ms, modelled)
+        if verify_ms is None or not _are_times(verify_ms):
+            modelled = self.costs.verify_ms(widest, cycle.batch_size, longest)
+            verify_ms = modelled if verify_ms is None else _times(verify_ms, modelled)
         outcome = Outcome(
             cycle,
             plan.decision,
@@ -329,6 +390,8 @@ class Controller:
             emitted_tokens=now.emitted_tokens + outcome.num_emitted_tokens,
             elapsed_ms=now.elapsed_ms + outcome.cycle_ms,
         )
+        if self._keeper.shared:
+            self._keeper.see(now.request_class, outcome, self.policy.looks_inside_draft)
         updated = self.policy.update(self._state_of(rows), outcome)
         require_state(self.policy, "update", updated)
         if rows.size < self.capacity:
@@ -340,31 +403,49 @@ class Controller:
         """Takes back a plan that could not be carried out: its passes do not count."""
         rows = plan.rows[self.is_current(plan)]
         self._rows.change(rows, cycle_index=self._rows.at(rows).cycle_index - 1)
+        self._keeper.refund(self._rows.at(rows))
 
     def is_current(self, plan: Plan) -> BoolArray:
         """Which of the plan's rows still hold the sequence it was made for, ``[B]``."""
         current: BoolArray = self._rows.at(plan.rows).sequence_id == plan.cycle.sequence_id
         return current
 
-    def out_of_passes(self, rows: IntArray) -> BoolArray:
-        """Which rows have spent their per-request maximum, the last outcome seen, ``[B]``."""
-        if self.budget.max_passes is None:
-            return np.zeros(rows.shape, np.bool_)
-        spent: BoolArray = self._rows.at(rows).observed_cycles >= self.budget.max_passes
-        return spent
+    def ended(self, rows: IntArray) -> IntArray:
+        """``EndReason`` of rows that what was promised ends, the last outcome seen, ``[B]``.
+
+        An engine asks before every decision, of all rows that it is going to decide on together,
+        and releases those that are not ``EndReason.NONE``. A row may end before its first cycle.
+        """
+        now = self._rows.at(rows)
+        reason = self._end_reasons(now)
+        return np.where(now.observed_cycles == now.cycle_index, reason, EndReason.NONE)
+
+    def may_run(self, rows: IntArray) -> BoolArray:
+        """Which of these rows may be decided on again, ``[B]``, whatever outcomes are to come.
+
+        For engines that decide before outcomes are in; those that wait for them ask ``ended``.
+        """
+        allowed: BoolArray = self._end_reasons(self._rows.at(rows)) == EndReason.NONE
+        return allowed
+
+    def elapse(self, rows: IntArray, waited_ms: float | FloatArray) -> None:
+        """Time, ``[B]``, that passed for these rows besides their cycles."""
+        now = self._rows.at(rows)
+        waited = _times(np.broadcast_to(waited_ms, rows.shape), 0.0)
+        self._rows.change(rows, elapsed_ms=now.elapsed_ms + waited)
 
     def release(self, rows: IntArray, *, finished: bool = True) -> None:
         """Gives rows back.
 
         Args:
           rows: ``[n]`` rows in use.
-          finished: the requests ended and their passes count towards the average budget; False for
-            requests that were cancelled.
+          finished: the requests ended and count towards what was promised; False for requests that
+            were cancelled.
         """
-        if (self._rows.at(rows).sequence_id < 0).any():
+        now = self._rows.at(rows)
+        if (now.sequence_id < 0).any():
             raise ConfigError(f"release: rows {rows.tolist()[:8]} are not all in use")
-        if finished:
-            self.ledger = self.ledger.settle(self.budget, self.passes(rows))
+        self._keeper.leave(now, finished=finished)
         self._rows.free(rows)
 
     def _draft_ms(
@@ -384,14 +465,12 @@ class Controller:
         return total
 
     def _cycle(
-        self, rows: IntArray, available: BoolArray, behind: IntArray, hints: Hints | None
+        self, now: Counters, available: BoolArray, behind: IntArray, hints: Hints | None
     ) -> Cycle:
-        now = self._rows.at(rows)
         remaining = np.maximum(now.limit_tokens - now.emitted_tokens, 1)
         room = np.minimum(remaining - 1, now.draftable_tokens - now.emitted_tokens)
         max_tau = np.minimum(np.maximum(room, 0), self.max_draft_tokens)
-        least = self.budget.least_tau(now.cycle_index, remaining)
-        return Cycle(
+        cycle = Cycle(
             sequence_id=now.sequence_id,
             cycle_index=now.cycle_index,
             prompt_tokens=now.prompt_tokens,
@@ -399,17 +478,35 @@ class Controller:
             remaining_tokens=remaining,
             passes=now.cycle_index,
             elapsed_ms=now.elapsed_ms,
-            min_tau=np.minimum(least, max_tau),
+            min_tau=np.zeros_like(max_tau),
             max_tau=max_tau,
             max_draft_tokens=self.max_draft_tokens,
-            batch_size=rows.size if self.lockstep else 1,
-            pass_price_ms=self.ledger.pass_price(self.budget) * self.costs.plain_ms,
+            batch_size=remaining.size if self.lockstep else 1,
+            pass_price_ms=np.zeros(max_tau.shape),
             costs=self.costs,
             drafters=self.drafters,
             available=available,
             behind_tokens=behind,
             hints=hints,
         )
+        terms = self._keeper.terms(now, remaining, max_tau, cycle.priced_ms)
+        if terms is None:
+            return cycle
+        return cycle._replace(
+            min_tau=np.minimum(terms.min_tau, terms.max_tau),
+            max_tau=terms.max_tau,
+            pass_price_ms=terms.pass_price * self.costs.plain_ms,
+        )
+
+    def _end_reasons(self, now: Counters) -> IntArray:
+        """``EndReason`` of rows, whatever outcomes are still to come, ``[B]``."""
+
+        def plain_ms() -> FloatArray:
+            context = now.prompt_tokens + now.emitted_tokens
+            batch_size = context.size if self.lockstep else 1
+            return self.costs.verify_ms(np.zeros_like(context), batch_size, context)
+
+        return self._keeper.ended(now, plain_ms)
 
     def _hints(self, given: Hints | None, shape: tuple[int, int]) -> Hints | None:
         """What the policy is shown of hints for ``[B, D]``."""
@@ -436,6 +533,17 @@ class Controller:
 def _require_shape(name: str, given: npt.NDArray[Any], shape: tuple[int, ...]) -> None:
     if given.shape != shape:
         raise ConfigError(f"{name}: has shape {given.shape}, expected {shape}")
+
+
+def _are_times(given: float | FloatArray) -> bool:
+    """Whether all are finite and >= 0."""
+    return bool(np.isfinite(given).all() and np.min(given, initial=0.0) >= 0)
+
+
+def _times(given: float | FloatArray, otherwise: float | FloatArray) -> FloatArray:
+    """Times, and ``otherwise`` where something is none."""
+    known: FloatArray = np.where(np.isfinite(given) & (np.asarray(given) >= 0), given, otherwise)
+    return known
 
 
 def _per_row(time_ms: float | FloatArray, rows: int) -> FloatArray:

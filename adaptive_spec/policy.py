@@ -67,12 +67,12 @@ class Cycle(NamedTuple):
         sequence may end earlier.
       passes: ``[B]`` verifier passes spent so far, those under way included.
       elapsed_ms: ``[B]`` time spent decoding the sequence so far.
-      min_tau: ``[B]`` least tau allowed (above 0 only under a hard pass budget).
+      min_tau: ``[B]`` least tau allowed (above 0 only under a pass budget).
       max_tau: ``[B]`` largest tau allowed, ``min_tau <= max_tau <= K``.
       max_draft_tokens: K, the largest tau of any sequence.
       batch_size: sequences that share the verifier pass.
-      pass_price_ms: what one verifier pass costs on top of its time, in milliseconds; set by the
-        pass budget, 0 without one.
+      pass_price_ms: ``[B]`` what one verifier pass costs on top of its time, in milliseconds; set
+        by the constraints, 0 without any.
       costs: the cost model in force.
       drafters: names of the ``D`` drafters, 1 to ``MAX_DRAFTERS``, in their default order.
       available: ``[B, D]`` which of them propose something for the sequence now.
@@ -92,7 +92,7 @@ class Cycle(NamedTuple):
     max_tau: IntArray
     max_draft_tokens: int
     batch_size: int
-    pass_price_ms: float
+    pass_price_ms: FloatArray
     costs: CostModel
     drafters: tuple[str, ...]
     available: BoolArray
@@ -121,7 +121,7 @@ class Cycle(NamedTuple):
             table = np.empty((context.size, self.max_draft_tokens + 1))
             for i in np.unique(chosen).tolist():
                 table[chosen == i] = self._table(i, context[chosen == i])
-        return table + self.pass_price_ms if self.pass_price_ms else table
+        return table + self.pass_price_ms[:, None] if self.pass_price_ms.any() else table
 
     def _table(self, drafter: int, context_tokens: IntArray) -> FloatArray:
         costs = self.costs.of_drafter(self.drafters[drafter])
@@ -258,6 +258,10 @@ class Policy(abc.ABC, Generic[RowsT, SharedT]):
     takes_hints: ClassVar[bool] = False
     """Whether it looks at ``Cycle.hints``; only then are they made out, and never None. Any of them
     may be NaN. Live they differ from a trace's by rounding (docs/exactness.md)."""
+
+    heeds_prices: ClassVar[bool] = False
+    """Whether it weighs ``Cycle.pass_price_ms``, so that a higher price makes drafts longer. For
+    one that does not, the controller keeps a pass budget by ``Cycle.min_tau``."""
 
     @abc.abstractmethod
     def init(self, num_sequences: int, seed: int) -> State[RowsT, SharedT]:

@@ -76,6 +76,7 @@ class Bandit(Policy[Any, Any]):
     scope: Literal["shared", "sequence"] = "shared"
 
     learns = "across sequences (scope=sequence: per sequence)"
+    heeds_prices = True
 
     def __post_init__(self) -> None:
         require_lengths("bandit", self.arms)

@@ -73,6 +73,7 @@ class Cascade(Policy[Phase, Empty]):
     longest_pause: int = 128
 
     learns = "per sequence"
+    heeds_prices = True
 
     def __post_init__(self) -> None:
         require_taus("cascade", "taus", self.taus, least=1)

@@ -40,6 +40,7 @@ class Ewma(Policy[Acceptance, Empty]):
     initial: float = 2.0
 
     learns = "per sequence"
+    heeds_prices = True
 
     def __post_init__(self) -> None:
         if not 0 < self.smoothing <= 1:

@@ -78,6 +78,7 @@ class Hazard(Policy[Any, Any]):
     scope: Literal["shared", "sequence"] = "shared"
 
     learns = "across sequences (scope=sequence: per sequence)"
+    heeds_prices = True
 
     def __post_init__(self) -> None:
         if not 0 < self.discount <= 1:

@@ -133,6 +133,7 @@ class Marginal(Policy[Rows, Fleet]):
     inside: bool = True
 
     learns = "across sequences"
+    heeds_prices = True
     looks_back = True
     needs_signals = False
 

@@ -126,6 +126,7 @@ class Portfolio(Policy[Rows, Shared]):
     memory: float = 5_000.0
 
     learns = "across sequences"
+    heeds_prices = True
     looks_back = True
     needs_signals = False
 

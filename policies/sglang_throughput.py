@@ -72,6 +72,7 @@ class SglangThroughput(Policy[Empty, Windows]):
     hysteresis: float = 0.0
 
     learns = "across sequences"
+    heeds_prices = True
 
     def __post_init__(self) -> None:
         if self.tiers is not None:

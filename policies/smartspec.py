@@ -43,6 +43,7 @@ class SmartSpec(Policy[Empty, GlobalAcceptance]):
     initial: float = 0.7
 
     learns = "across sequences"
+    heeds_prices = True
 
     def __post_init__(self) -> None:
         if not 0 < self.smoothing <= 1:

@@ -5,13 +5,13 @@ good as the best constant, 1 is clairvoyant. The best static tau belongs on *oth
 on the trace itself it is a hindsight bound, and labelled so.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from adaptive_spec._arrays import FloatArray, IntArray
-from adaptive_spec.budget import PassBudget
+from adaptive_spec.constraints import ByClass, Constraints
 from adaptive_spec.costs import CostModel
 from adaptive_spec.errors import ConfigError
 from adaptive_spec.policies.fixed import Fixed
@@ -117,7 +117,7 @@ def compare(
     *,
     costs: CostModel,
     max_draft_tokens: int = 10,
-    budget: PassBudget | None = None,
+    constraints: Constraints | Mapping[str, Constraints] | ByClass | None = None,
     best_static_from: TraceSet | None = None,
     seed: int = 0,
     order: Sequence[int] | IntArray | None = None,
@@ -131,7 +131,7 @@ def compare(
       traces: what to replay.
       costs: what cycles cost.
       max_draft_tokens: K.
-      budget: pass budget that the policies (not the marks) are held to.
+      constraints: what the policies (not the marks) are held to.
       best_static_from: another trace to choose the best static tau on; None takes ``traces``, with
         hindsight.
       seed: randomness of the policies and of the bootstrap.
@@ -165,7 +165,7 @@ def compare(
     results = marks_of(flat)
     for name, policy in built:
         tell(name)
-        outcome = replay(policy, traces, budget=budget, seed=seed, order=order, **options)
+        outcome = replay(policy, traces, constraints=constraints, seed=seed, order=order, **options)
         results.append((name, outcome))
 
     marks = results[:3]

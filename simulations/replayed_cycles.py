@@ -65,13 +65,24 @@ class ReplayedCycles:
         if controller.policy.takes_hints:
             self._hints = ReplayedHints(flat)
 
-    def admit(self, sequence: IntArray) -> IntArray:
-        """Begins sequences, ``[n]`` by their index in the trace; returns their rows, ``[n]``."""
+    def admit(
+        self,
+        sequence: IntArray,
+        *,
+        request_class: IntArray | None = None,
+        waited_ms: FloatArray | None = None,
+    ) -> IntArray:
+        """Begins sequences, ``[n]`` by their index in the trace; returns their rows, ``[n]``.
+
+        ``request_class`` and ``waited_ms`` are as ``Controller.admit`` has them.
+        """
         flat = self._flat
         rows = self.controller.admit(
             flat.prompt_tokens[sequence],
             flat.limit_tokens[sequence],
             flat.draftable_tokens[sequence].max(axis=1),
+            request_class=request_class,
+            waited_ms=waited_ms,
         )
         more = self.controller.capacity - self._sequence.size
         if more > 0:
@@ -83,6 +94,10 @@ class ReplayedCycles:
         if self._hints is not None:
             self._hints.begin(rows)
         return rows
+
+    def sequence_of(self, rows: IntArray) -> IntArray:
+        """Index in the trace of what these rows run, ``[B]``."""
+        return self._sequence[rows]
 
     def run(self, rows: IntArray) -> ReplayedCycle:
         """Runs one cycle of rows in use, ``[B]``, ascending: plans, looks up, reports."""

@@ -8,13 +8,13 @@ Sequences that cannot influence each other run in parallel *lanes*, thousands to
 otherwise they run ``concurrency`` at a time in order, as in the live engine.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
-from adaptive_spec.budget import Ledger, PassBudget
+from adaptive_spec.constraints import ByClass, Constraints, EndReason, Ledger
 from adaptive_spec.controller import Controller
 from adaptive_spec.costs import CostModel
 from adaptive_spec.errors import ConfigError
@@ -87,8 +87,8 @@ class Replay(NamedTuple):
       time_ms: ``[N]`` time of its cycles by the cost model; a cycle shared by a batch counts in
         full for each of its sequences (it is how long each waited).
       engine_ms: time the engine was busy: every cycle counts once, whatever its batch.
-      ended_by_budget: ``[N]`` whether the per-request maximum of passes cut it short.
-      ledger: the pass ledger after the last request.
+      end_reason: ``[N]`` ``EndReason``: whether a budget or a deadline cut it short.
+      ledgers: what finished requests took, by class.
       shares: who drafted.
       log: every cycle, where asked for.
     """
@@ -99,10 +99,16 @@ class Replay(NamedTuple):
     num_accepted_tokens: IntArray
     time_ms: FloatArray
     engine_ms: float
-    ended_by_budget: BoolArray
-    ledger: Ledger
+    end_reason: IntArray
+    ledgers: dict[str, Ledger]
     shares: DrafterShares
     log: CycleLog | None = None
+
+    @property
+    def ended_by_budget(self) -> BoolArray:
+        """``[N]`` whether a pass budget cut it short."""
+        by_budget: BoolArray = self.end_reason == EndReason.BUDGET
+        return by_budget
 
 
 def replay(
@@ -111,7 +117,7 @@ def replay(
     *,
     costs: CostModel,
     max_draft_tokens: int = 10,
-    budget: PassBudget | None = None,
+    constraints: Constraints | Mapping[str, Constraints] | ByClass | None = None,
     seed: int = 0,
     order: Sequence[int] | IntArray | None = None,
     concurrency: int | None = None,
@@ -125,10 +131,10 @@ def replay(
       traces: a trace (a ``FlatTrace`` for policies that do not look inside the draft).
       costs: what cycles cost.
       max_draft_tokens: K, largest tau.
-      budget: pass budget.
+      constraints: what is promised; every sequence is of the first class.
       seed: the policy's randomness.
       order: sequences to run and their order, as indices; None for all, as recorded. It matters to
-        policies and budgets that carry something from one sequence to the next.
+        policies and constraints that carry something from one sequence to the next.
       concurrency: sequences decoded together in one verifier pass. None: one at a time, and all at
         once in lanes (which gives the same) where no sequence can influence another.
       log_cycles: keep every cycle.
@@ -154,7 +160,7 @@ def replay(
             policy,
             costs=costs,
             max_draft_tokens=max_draft_tokens,
-            budget=budget,
+            constraints=constraints,
             seed=seed,
             lockstep=lockstep,
             drafters=flat.drafters,
@@ -206,19 +212,32 @@ def _run(
     """Fills free slots, runs cycles, releases: until none is left."""
     totals = np.zeros((4, flat.start.size), np.int64)  # tokens, cycles, drafted, accepted
     time_ms = np.zeros(flat.start.size)
-    cut_short = np.zeros(flat.start.size, np.bool_)
+    end_reason = np.zeros(flat.start.size, np.int64)
     shares = DrafterShares.none(flat.drafters, flat.start.size)
     engine_ms = 0.0
     cycles = ReplayedCycles(controller, flat, signals)
     rows = np.zeros(0, np.int64)
     log: list[CycleLog] = []
     taken = 0
+
+    def leave(rows: IntArray, done: BoolArray) -> IntArray:
+        controller.release(rows[done])
+        if on_finished is not None:
+            on_finished(int(done.sum()))
+        return rows[~done]
+
     while taken < pending.size or rows.size:
         if taken < pending.size and rows.size < slots:
             entering = pending[taken : taken + slots - rows.size]
             taken += entering.size
             cycles.admit(entering)
             rows = controller.running
+        ended = controller.ended(rows)
+        if ended.any():
+            over = ended != EndReason.NONE
+            end_reason[cycles.sequence_of(rows[over])] = ended[over]
+            rows = leave(rows, over)
+            continue
         cycle = cycles.run(rows)
         sequence, drafted = cycle.sequence, cycle.num_draft_tokens
         accepted, emitted = cycle.num_accepted_tokens, cycle.num_emitted_tokens
@@ -229,13 +248,8 @@ def _run(
         engine_ms += float(cycle.cycle_ms.max() if lockstep else cycle.cycle_ms.sum())
         if log_cycles:
             log.append(CycleLog(**{name: getattr(cycle, name) for name in CycleLog._fields}))
-        done = cycle.at_end | controller.out_of_passes(rows)
-        if done.any():
-            cut_short[sequence[done & ~cycle.at_end]] = True
-            controller.release(rows[done])
-            rows = rows[~done]
-            if on_finished is not None:
-                on_finished(int(done.sum()))
+        if cycle.at_end.any():
+            rows = leave(rows, cycle.at_end)
     kept = None
     if log_cycles:
         kept = CycleLog(*(np.concatenate(column) for column in zip(*log, strict=True)))
@@ -247,8 +261,8 @@ def _run(
         num_accepted,
         time_ms,
         engine_ms,
-        cut_short,
-        controller.ledger,
+        end_reason,
+        controller.ledgers,
         shares,
         kept,
     )

@@ -10,7 +10,6 @@ PACKAGE = Path(__file__).resolve().parent.parent / "adaptive_spec"
 
 RECORDS = (
     "adaptive_spec._*",  # array types, file helpers, spec strings
-    "adaptive_spec.budget",
     "adaptive_spec.cost_files",
     "adaptive_spec.costs",
     "adaptive_spec.errors",
@@ -27,6 +26,7 @@ ENGINE = (
     "adaptive_spec.state",
     "adaptive_spec.registry",
     "adaptive_spec.answers",
+    "adaptive_spec.constraints",
     "adaptive_spec.controller",
     "adaptive_spec.foreseen",
 )
@@ -51,8 +51,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "adaptive_spec.state": (*RECORDS, "adaptive_spec.policy"),
     "adaptive_spec.registry": (*RECORDS, "adaptive_spec.policy"),
     "adaptive_spec.answers": (*RECORDS, "adaptive_spec.policy"),
+    "adaptive_spec.constraints": (*RECORDS, "adaptive_spec.policy", "adaptive_spec.constraints"),
     "adaptive_spec.controller": (
         *RECORDS,
+        "adaptive_spec.constraints",
         "adaptive_spec.policy",
         "adaptive_spec.state",
         "adaptive_spec.answers",

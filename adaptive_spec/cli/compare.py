@@ -38,7 +38,7 @@ def compare(
     """Compare policies on a trace, with paired bootstrap intervals over its prompts."""
     specs = policy or DEFAULT_POLICIES
     built = [make_policy(spec) for spec in specs]
-    budget = options.pass_budget(average_passes, max_passes)
+    constraints = options.pass_budget(average_passes, max_passes)
     model = parse_costs(costs)
     traces = read_trace(trace, signals=any(p.looks_inside_draft or p.takes_hints for p in built))
     model.require_drafters(traces.info.drafter_names)
@@ -55,7 +55,7 @@ def compare(
             traces,
             costs=model,
             max_draft_tokens=max_draft_tokens,
-            budget=budget,
+            constraints=constraints,
             best_static_from=other,
             seed=seed,
             resamples=resamples,

@@ -60,7 +60,7 @@ def generate(
         require("pyarrow", "trace")
     wanted = (Prompt("prompt", prompt),) if prompt is not None else asked.chosen()
     chosen = make_policy(policy)
-    budget = options.pass_budget(average_passes, max_passes)
+    constraints = options.pass_budget(average_passes, max_passes)
     given = None if costs is None else parse_costs(costs)
     rule = sampling.chosen(seed)
     models.require_room(max_draft_tokens)
@@ -75,7 +75,7 @@ def generate(
         requests=requests,
         max_draft_tokens=max_draft_tokens,
         batch_size=asked.batch_size,
-        budget=budget,
+        constraints=constraints,
         seed=seed,
         stop_strings=tuple(stop or ()),
         record_signals=cycles is not None,

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 
 from adaptive_spec._optional import require
-from adaptive_spec.budget import PassBudget
 from adaptive_spec.cli.options import AUTO
 from adaptive_spec.cli.output import note, notes
+from adaptive_spec.constraints import Constraints
 from adaptive_spec.controller import Controller
 from adaptive_spec.costs import ConstantCosts, CostModel
 from adaptive_spec.errors import ConfigError, PromptError
@@ -202,7 +202,7 @@ class Pair:
         requests: "Sequence[Request]" = (),
         max_draft_tokens: int = 10,
         batch_size: int = 1,
-        budget: PassBudget | None = None,
+        constraints: Constraints | None = None,
         seed: int = 0,
         stop_strings: tuple[str, ...] = (),
         record_signals: bool = False,
@@ -228,7 +228,7 @@ class Pair:
             policy,
             costs=costs,
             max_draft_tokens=max_draft_tokens,
-            budget=budget,
+            constraints=constraints,
             seed=seed,
             drafters=drafter.names if drafter else ("none",),
         )

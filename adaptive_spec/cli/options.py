@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from adaptive_spec.budget import PassBudget
 from adaptive_spec.cli.output import STDOUT
+from adaptive_spec.constraints import Constraints, PassBudget
 from adaptive_spec.errors import ConfigError
 
 AUTO = "auto"
@@ -171,6 +171,8 @@ TraceArgument = Annotated[
 ]
 
 
-def pass_budget(average_passes: float | None, max_passes: int | None) -> PassBudget:
-    """The budget of the two options."""
-    return PassBudget(average_passes=average_passes, max_passes=max_passes)
+def pass_budget(average_passes: float | None, max_passes: int | None) -> Constraints:
+    """The constraints of the two options."""
+    if average_passes is None and max_passes is None:
+        return Constraints()
+    return Constraints(PassBudget(average_passes=average_passes, max_passes=max_passes))

@@ -34,7 +34,7 @@ def simulate(
     """Replay policies on a trace: what the live engine would have done, cycle for cycle."""
     specs = policy or DEFAULT_POLICIES
     built = [make_policy(spec) for spec in specs]
-    budget = options.pass_budget(average_passes, max_passes)
+    constraints = options.pass_budget(average_passes, max_passes)
     model = parse_costs(costs)
     traces = read_trace(trace, signals=any(p.looks_inside_draft or p.takes_hints for p in built))
     model.require_drafters(traces.info.drafter_names)
@@ -49,7 +49,7 @@ def simulate(
                 traces,
                 costs=model,
                 max_draft_tokens=max_draft_tokens,
-                budget=budget,
+                constraints=constraints,
                 seed=seed,
                 concurrency=concurrency,
                 on_finished=lambda count, task=task: bar.advance(task, count),  # type: ignore[misc]

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from adaptive_spec._arrays import BoolArray, IntArray
+from adaptive_spec.constraints import EndReason
 from adaptive_spec.controller import Controller, Plan
 from adaptive_spec.decoding.cycle_records import cycle_record
 from adaptive_spec.decoding.draft import Draft
@@ -24,6 +25,7 @@ from adaptive_spec.decoding.requests import (
     Event,
     Failed,
     Finished,
+    FinishReason,
     Request,
     TokensEmitted,
 )
@@ -49,6 +51,8 @@ from adaptive_spec.errors import (
     is_out_of_memory,
 )
 from adaptive_spec.hints import Hints
+
+_ENDINGS: dict[int, FinishReason] = {EndReason.BUDGET: "budget", EndReason.DEADLINE: "deadline"}
 
 
 class DecodingEngine:
@@ -202,6 +206,7 @@ class DecodingEngine:
             while intake.open or self._running:
                 yield from self._end_cancelled()
                 yield from self._admit(intake)
+                yield from self._end_spent()
                 if self._running:
                     for event in self._cycle():
                         if self._on_tokens is not None and isinstance(event, TokensEmitted):
@@ -245,7 +250,6 @@ class DecodingEngine:
         if self._hints is not None:
             self._hints.after_cycle(plan, draft, emitted, verdict.certainty)
         self._observe(plan, draft, texts, accepted, emitted, times_ms)
-        spent = self.controller.out_of_passes(rows)
         events: list[Event] = []
         for i, (sequence, (tokens, reason)) in enumerate(zip(sequences, emissions, strict=True)):
             cycle = cycle_record(
@@ -260,9 +264,8 @@ class DecodingEngine:
             sequence.cycles.append(cycle)
             events.append(_emitted(sequence.request, cycle, tokens))
             self.verifier.truncate([int(rows[i])], [len(sequence.text) - 1])
-            ending = reason or ("budget" if spent[i] else None)
-            if ending is not None:
-                events.append(Finished(sequence.completion(ending, self.rule)))
+            if reason is not None:
+                events.append(Finished(sequence.completion(reason, self.rule)))
                 self._leave(int(rows[i]), finished=True)
         return events
 
@@ -437,6 +440,16 @@ class DecodingEngine:
         return [
             Finished(self._leave(row, finished=False).completion("cancelled", self.rule))
             for row in rows
+        ]
+
+    def _end_spent(self) -> list[Event]:
+        """Ends what has no pass or no time left by what was promised."""
+        rows = np.array(sorted(self._running), np.int64)
+        ended = zip(rows.tolist(), self.controller.ended(rows).tolist(), strict=True)
+        return [
+            Finished(self._leave(row, finished=True).completion(_ENDINGS[reason], self.rule))
+            for row, reason in ended
+            if reason != EndReason.NONE
         ]
 
 

@@ -113,11 +113,11 @@ class Recorder:
         """The trace of a finished request, decoded by any policy.
 
         Raises:
-          ConfigError: the output was cut short by a budget or cancelled: a replay would take its
-            end for the verifier's own.
+          ConfigError: the output was cut short by a budget or a deadline, or cancelled: a replay
+            would take its end for the verifier's own.
           NumericsError: the drafter's logits are not finite.
         """
-        if completion.finish_reason in ("budget", "cancelled"):
+        if completion.finish_reason in ("budget", "deadline", "cancelled"):
             raise ConfigError(
                 f"record: request {request.id!r} ended early ({completion.finish_reason}); record "
                 "completions that ended by themselves"

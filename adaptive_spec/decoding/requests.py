@@ -9,7 +9,7 @@ from adaptive_spec.errors import AdaptiveSpecError, PromptError
 from adaptive_spec.policy import DraftSignals
 from adaptive_spec.randomness import sequence_seed
 
-FinishReason: TypeAlias = Literal["eos", "stop", "length", "budget", "cancelled"]
+FinishReason: TypeAlias = Literal["eos", "stop", "length", "budget", "deadline", "cancelled"]
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,8 @@ class Completion:
       id, category, prompt_tokens: of the request.
       token_ids: the output; a stop token is its last.
       finish_reason: "eos" (stop token), "stop" (stop string), "length" (``max_new_tokens`` or the
-        context's end), "budget" (its verifier passes were spent) or "cancelled".
+        context's end), "budget" (its verifier passes were spent), "deadline" (its time was) or
+        "cancelled".
       cycles: every cycle, in order.
       prefill_ms: time of reading the prompt, verifier and drafter; prompts that were read together
         have it in common.

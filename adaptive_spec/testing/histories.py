@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from adaptive_spec._arrays import IntArray
-from adaptive_spec.budget import PassBudget
+from adaptive_spec.constraints import Constraints, EndReason
 from adaptive_spec.controller import Controller, Plan
 from adaptive_spec.costs import ConstantCosts, CostModel
 from adaptive_spec.foreseen import draft_on
@@ -70,7 +70,7 @@ class History:
 
     Attributes:
       events: what happens, in order.
-      costs, max_draft_tokens, budget, seed, lockstep, uniform_widths: of the controller.
+      costs, max_draft_tokens, constraints, seed, lockstep, uniform_widths: of the controller.
       signals: names of those that the drafter has.
       drafters: names of the drafters that there are to choose between.
     """
@@ -78,7 +78,7 @@ class History:
     events: tuple[Event, ...]
     costs: CostModel = ConstantCosts()
     max_draft_tokens: int = 8
-    budget: PassBudget = PassBudget()
+    constraints: Constraints | None = None
     seed: int = 0
     lockstep: bool = True
     uniform_widths: tuple[int, ...] | None = None
@@ -113,7 +113,7 @@ class Play:
             policy,
             costs=history.costs,
             max_draft_tokens=history.max_draft_tokens,
-            budget=history.budget,
+            constraints=history.constraints,
             seed=history.seed,
             lockstep=history.lockstep,
             uniform_widths=history.uniform_widths,
@@ -139,8 +139,12 @@ class Play:
                 if running.size:
                     row = running[[event.which % running.size]]
                     self.controller.release(row, finished=False)
-            elif self.controller.running.size:
-                yield self._run(event)
+            else:
+                self._release_ended()
+                running = self.controller.running
+                running = running[self.controller.may_run(running)]
+                if running.size:
+                    yield self._run(event, running)
         self._observe(everything=True)
 
     def _arrive(self, event: Arrive) -> None:
@@ -157,11 +161,17 @@ class Play:
         self._admitted += rows.size
         self._left.update(zip(rows.tolist(), event.max_new_tokens, strict=True))
 
-    def _run(self, event: Run) -> Step:
-        rows = self.controller.running
+    def _release_ended(self) -> None:
+        running = self.controller.running
+        ended = running[self.controller.ended(running) != EndReason.NONE]
+        if ended.size:
+            self.controller.release(ended)
+
+    def _run(self, event: Run, running: IntArray) -> Step:
+        rows = running
         if event.skip > 1:
             rows = rows[np.arange(rows.size) % event.skip != 0]
-            rows = rows if rows.size else self.controller.running
+            rows = rows if rows.size else running
         shape = rows.size, len(self.history.drafters)
         behind = None
         if self._past is not None:
@@ -223,9 +233,8 @@ class Play:
                 self._left[row] -= int(count)
             rows = plan.rows[current]
             spent = np.array([self._left[row] <= 0 for row in rows.tolist()], np.bool_)
-            done = rows[spent | self.controller.out_of_passes(rows)]
-            if done.size:
-                self.controller.release(done)
+            if spent.any():
+                self.controller.release(rows[spent])
 
 
 def play(policy: Policy[Any, Any], history: History) -> list[Step]:

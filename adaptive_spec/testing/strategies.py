@@ -1,4 +1,4 @@
-"""Hypothesis strategies: costs, budgets, traces, request histories, cycles with their outcomes.
+"""Hypothesis strategies: costs, constraints, traces, request histories, cycles with their outcomes.
 
 Write property-based tests of your own policy with them::
 
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from adaptive_spec.budget import PassBudget
+from adaptive_spec.constraints import Constraints, LatencyTarget, PassBudget
 from adaptive_spec.costs import ConstantCosts, CostModel, MeasuredCosts
 from adaptive_spec.policy import Cycle, Decision, Outcome, Policy, State
 from adaptive_spec.testing.histories import Arrive, Event, History, Leave, Play, Run
@@ -78,13 +78,43 @@ def cost_models() -> st.SearchStrategy[CostModel]:
 
 @functools.cache
 def budgets() -> st.SearchStrategy[PassBudget]:
-    """No budget, averages, per-request maxima, and both."""
-    return st.builds(
-        PassBudget,
-        average_passes=st.none() | st.floats(0.5, 50),
-        max_passes=st.none() | st.integers(1, 40),
-        patience=st.sampled_from([1.0, 20.0]),
+    """Soft and hard averages, per-request maxima, and both."""
+    patience = st.sampled_from([1.0, 20.0])
+    when_spent = st.sampled_from(["end", "carry-on"])
+    most = st.none() | st.integers(50, 90)
+    soft = st.builds(
+        PassBudget, average_passes=st.floats(1, 50), max_passes=most, patience=patience
     )
+    per_token = st.builds(
+        PassBudget, average_passes=st.floats(0.05, 1), per=st.just("token"), patience=patience
+    )
+    hard = st.builds(
+        PassBudget,
+        average_passes=st.floats(1, 20),
+        hard=st.just(True),
+        burst_passes=st.floats(0, 40),
+        when_spent=when_spent,
+    )
+    limit = st.builds(PassBudget, max_passes=st.integers(1, 40), when_spent=when_spent)
+    return st.one_of(soft, per_token, hard, limit)
+
+
+@functools.cache
+def latency_targets() -> st.SearchStrategy[LatencyTarget]:
+    """Targets, deadlines, and both."""
+    target = st.floats(0.5, 1e3)
+    return st.one_of(
+        st.builds(LatencyTarget, target_ms=target, quantile=st.floats(0.5, 0.99)),
+        st.builds(LatencyTarget, deadline_ms=target),
+        target.map(lambda ms: LatencyTarget(target_ms=ms, deadline_ms=2 * ms)),
+    )
+
+
+@functools.cache
+def constraints() -> st.SearchStrategy[Constraints]:
+    """A budget, a latency target, both, or often nothing."""
+    bound = st.builds(Constraints, st.none() | budgets(), st.none() | latency_targets())
+    return st.just(Constraints()) | bound
 
 
 @st.composite
@@ -180,7 +210,7 @@ def _settings() -> st.SearchStrategy[dict[str, Any]]:
         {
             "costs": cost_models(),
             "max_draft_tokens": st.sampled_from([0, 1, 4, 10, 33]),
-            "budget": budgets(),
+            "constraints": constraints(),
             "seed": st.integers(0, 2**31),
             "lockstep": st.booleans(),
             "signals": st.sampled_from([model, ("match_length",), (*model, "match_length")]),

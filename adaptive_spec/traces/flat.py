@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
-from adaptive_spec.budget import UNLIMITED_TOKENS
+from adaptive_spec._rows import UNLIMITED_TOKENS
 from adaptive_spec.hints import Certainty
 from adaptive_spec.traces.sequences import DrafterTrace, SequenceTrace
 

@@ -14,7 +14,8 @@ from hypothesis.stateful import (
     rule,
 )
 
-from adaptive_spec import ConstantCosts, Controller, PassBudget, Plan, make_policy
+from adaptive_spec import ConstantCosts, Constraints, Controller, Plan, make_policy
+from adaptive_spec.testing.strategies import constraints
 
 
 class ControllerLife(RuleBasedStateMachine):
@@ -24,16 +25,15 @@ class ControllerLife(RuleBasedStateMachine):
 
     @initialize(
         spec=st.sampled_from(["fixed:tau=3", "ewma", "bandit", "bandit:scope=sequence"]),
-        average=st.none() | st.floats(1, 10),
-        most=st.none() | st.integers(1, 6),
+        constraints=constraints(),
         lockstep=st.booleans(),
     )
-    def begin(self, spec: str, average: float | None, most: int | None, lockstep: bool) -> None:
+    def begin(self, spec: str, constraints: Constraints, lockstep: bool) -> None:
         self.controller = Controller(
             make_policy(spec),
             costs=ConstantCosts(),
             max_draft_tokens=4,
-            budget=PassBudget(average_passes=average, max_passes=most),
+            constraints=constraints,
             lockstep=lockstep,
         )
         self.emitted: dict[int, int] = {}  # by sequence
@@ -51,10 +51,14 @@ class ControllerLife(RuleBasedStateMachine):
             self.emitted[self.admitted] = self.passes[self.admitted] = 0
             self.admitted += 1
 
-    @rule(target=plans, which=st.integers(0, 7))
-    def decide(self, which: int) -> Any:
+    def all_but(self, which: int) -> Any:
         rows = self.controller.running
         rows = rows[np.arange(rows.size) != which]
+        return rows[self.controller.may_run(rows)]
+
+    @rule(target=plans, which=st.integers(0, 7))
+    def decide(self, which: int) -> Any:
+        rows = self.all_but(which)
         if not rows.size:
             return multiple()
         plan = self.controller.decide(rows)
@@ -75,9 +79,7 @@ class ControllerLife(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 7))
     def withdraw(self, which: int) -> None:
-        rows = self.controller.running
-        rows = rows[np.arange(rows.size) != which]
-        self.controller.withdraw(self.controller.decide(rows))
+        self.controller.withdraw(self.controller.decide(self.all_but(which)))
 
     @rule(which=st.integers(0, 10), finished=st.booleans())
     def release(self, which: int, finished: bool) -> None:
@@ -96,13 +98,15 @@ class ControllerLife(RuleBasedStateMachine):
         assert rows.tolist() == sorted(self.sequence_of)
         assert self.controller.ledger.requests == self.settled
         assert self.controller.ledger.queue_passes >= 0
+        assert self.controller.ledger.queue_late >= 0
         if rows.size:
             wanted = [self.passes[self.sequence_of[row]] for row in rows.tolist()]
             assert self.controller.passes(rows).tolist() == wanted
 
     def teardown(self) -> None:
-        if hasattr(self, "controller") and self.controller.running.size:
-            cycle = self.controller.decide(self.controller.running).cycle
+        if hasattr(self, "controller"):
+            running = self.controller.running
+            cycle = self.controller.decide(running[self.controller.may_run(running)]).cycle
             expected = [self.emitted[sequence] for sequence in cycle.sequence_id.tolist()]
             assert cycle.emitted_tokens.tolist() == expected
 

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from adaptive_spec import Controller, CostModel, PassBudget, Policy
+from adaptive_spec import Constraints, Controller, CostModel, Policy
 from adaptive_spec.decoding import (
     Completion,
     ComposedDrafter,
@@ -62,7 +62,7 @@ def live_engine(
     *,
     costs: CostModel,
     most: int,
-    budget: PassBudget | None = None,
+    constraints: Constraints | None = None,
     rule: VerificationRule = GREEDY,
     record_signals: bool = False,
 ) -> DecodingEngine:
@@ -71,7 +71,7 @@ def live_engine(
         policy,
         costs=costs,
         max_draft_tokens=most,
-        budget=budget,
+        constraints=constraints,
         seed=SEED,
         drafters=drafter.names,
     )

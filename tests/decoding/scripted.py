@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from adaptive_spec import ConstantCosts, Controller, PassBudget
+from adaptive_spec import ConstantCosts, Constraints, Controller
 from adaptive_spec._arrays import BoolArray
 from adaptive_spec.decoding import (
     DecodingEngine,
@@ -75,8 +75,8 @@ class Stopping(Scripted):
         return on
 
 
-def controller(policy: Policy[Any, Any], budget: PassBudget | None = None) -> Controller:
-    return Controller(policy, costs=ConstantCosts(), max_draft_tokens=8, budget=budget)
+def controller(policy: Policy[Any, Any], constraints: Constraints | None = None) -> Controller:
+    return Controller(policy, costs=ConstantCosts(), max_draft_tokens=8, constraints=constraints)
 
 
 def make_drafter(name: str, model: Any, slots: int) -> Drafter:
@@ -96,10 +96,10 @@ def engine(
 ) -> DecodingEngine:
     if isinstance(drafter, str):
         drafter = make_drafter(drafter, model, batch_size)
-    budget = options.pop("budget", None)
+    constraints = options.pop("constraints", None)
     verifier = ModelRunner(model, slots=batch_size, capacity_tokens=64)
     return DecodingEngine(
-        verifier, drafter, controller(policy, budget), batch_size=batch_size, **options
+        verifier, drafter, controller(policy, constraints), batch_size=batch_size, **options
     )
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from adaptive_spec import ConfigError, NumericsError, PassBudget
+from adaptive_spec import ConfigError, Constraints, NumericsError, PassBudget
 from adaptive_spec.decoding import (
     DecodingEngine,
     DraftModelDrafter,
@@ -210,7 +210,9 @@ def test_policy_is_shown_signals_over_the_full_width(model: Any) -> None:
 
 
 def test_budget_ends_a_request_with_the_text_so_far(model: Any, plain: list[list[int]]) -> None:
-    run = engine(model, "draft-model", Scripted(tau=0), 3, budget=PassBudget(max_passes=4))
+    run = engine(
+        model, "draft-model", Scripted(tau=0), 3, constraints=Constraints(PassBudget(max_passes=4))
+    )
     completions = run.complete(requests(9))
     assert {c.finish_reason for c in completions} >= {"budget"}
     for completion, expected in zip(completions, plain, strict=True):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adaptive_spec import ConstantCosts, PassBudget, Policy, make_policy
+from adaptive_spec import ConstantCosts, Constraints, PassBudget, Policy, make_policy
 from adaptive_spec.decoding import (
     Completion,
 )
@@ -47,7 +47,7 @@ def live(
     name: str,
     policy: Policy[Any, Any],
     batch_size: int = 1,
-    budget: PassBudget | None = None,
+    constraints: Constraints | None = None,
     rule: VerificationRule = GREEDY,
 ) -> list[Completion]:
     engine = live_engine(
@@ -56,7 +56,7 @@ def live(
         batch_size,
         costs=COSTS,
         most=MOST,
-        budget=budget,
+        constraints=constraints,
         rule=rule,
         record_signals=True,
     )
@@ -82,17 +82,17 @@ def run_both(
     name: str,
     policy: str | Policy[Any, Any],
     batch_size: int,
-    budget: PassBudget | None = None,
+    constraints: Constraints | None = None,
     rule: VerificationRule = GREEDY,
 ) -> list[Completion]:
     built = make_policy(policy)
-    completions = live(name, built, batch_size, budget, rule)
+    completions = live(name, built, batch_size, constraints, rule)
     result = replay(
         built,
         trace_of(name, rule),
         costs=COSTS,
         max_draft_tokens=MOST,
-        budget=budget,
+        constraints=constraints,
         seed=SEED,
         concurrency=batch_size,
         log_cycles=True,
@@ -201,10 +201,16 @@ def test_recorded_signals_are_those_of_live_drafts(name: str) -> None:
 
 @pytest.mark.parametrize("batch_size", [1, 3])
 @pytest.mark.parametrize(
-    "budget", [PassBudget(max_passes=7), PassBudget(average_passes=9.0, patience=3)]
+    "budget",
+    [
+        PassBudget(max_passes=7),
+        PassBudget(average_passes=9.0, patience=3),
+        PassBudget(average_passes=6.0, hard=True, burst_passes=5),
+        PassBudget(average_passes=6.0, hard=True, burst_passes=5, when_spent="carry-on"),
+    ],
 )
 def test_budgets_are_replayed(budget: PassBudget, batch_size: int) -> None:
-    completions = run_both("draft-model", "ewma", batch_size, budget)
+    completions = run_both("draft-model", "ewma", batch_size, Constraints(budget))
     if budget.max_passes:
         reasons = {completion.finish_reason for completion in completions}
         assert "budget" in reasons

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adaptive_spec import ConstantCosts, Controller, CostModel, Policy
+from adaptive_spec import ConstantCosts, Controller, CostModel, Cycle, Policy
 from adaptive_spec.controller import UNLIMITED_TOKENS
 from adaptive_spec.foreseen import draft_on
 from adaptive_spec.policies import _confidence, _history, _shadows, marginal
@@ -59,6 +59,22 @@ def drive_batch(
         controller.observe(plan, drafted, accepted, accepted + 1)
         taus.append(plan.tau.tolist())
     return taus
+
+
+def priced(rule: type[Any], pass_price_ms: float) -> type[Any]:
+    """The rule where verifier passes have a price."""
+
+    def at_price(cycle: Cycle) -> Cycle:
+        return cycle._replace(pass_price_ms=np.full(cycle.max_tau.shape, pass_price_ms))
+
+    class Priced(rule):  # type: ignore[misc]
+        def decide(self, state: Any, cycle: Cycle) -> Any:
+            return super().decide(state, at_price(cycle))
+
+        def update(self, state: Any, outcome: Any) -> Any:
+            return super().update(state, outcome._replace(cycle=at_price(outcome.cycle)))
+
+    return Priced
 
 
 class Inside:

@@ -5,7 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from adaptive_spec import ConstantCosts, Controller, PassBudget, PolicySpecError, make_policy
+from adaptive_spec import (
+    ConstantCosts,
+    Constraints,
+    Controller,
+    PassBudget,
+    PolicySpecError,
+    make_policy,
+)
 from adaptive_spec.policies.bandit import Bandit
 from adaptive_spec.simulations.simulator import replay
 from adaptive_spec.traces import SequenceTrace, TraceInfo, TraceSet, run_lengths_of
@@ -98,7 +105,7 @@ def test_an_arm_that_a_hard_budget_overruled_is_not_credited() -> None:
         policy,
         costs=ConstantCosts(),
         max_draft_tokens=4,
-        budget=PassBudget(max_passes=2),
+        constraints=Constraints(PassBudget(max_passes=2)),
     )
     plan = controller.decide(controller.admit(np.array([5]), np.array([8])))
     assert (plan.decision.tau.tolist(), plan.tau.tolist()) == ([3], [3])

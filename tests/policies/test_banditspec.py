@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from adaptive_spec import ConstantCosts, Controller, PassBudget, PolicySpecError, make_policy
+from adaptive_spec import (
+    ConstantCosts,
+    Constraints,
+    Controller,
+    PassBudget,
+    PolicySpecError,
+    make_policy,
+)
 from adaptive_spec.policies.banditspec import EXP3Spec, UCBSpec
 from tests.policies.driving import drive
 
@@ -65,8 +72,8 @@ def test_each_sequence_is_on_its_own(name: str) -> None:
 @pytest.mark.parametrize("name", ["ucbspec", "exp3spec"])
 def test_an_arm_that_a_hard_budget_overruled_is_not_credited(name: str) -> None:
     policy = make_policy(f"{name}:arms=0/1")
-    budget = PassBudget(max_passes=2)
-    controller = Controller(policy, costs=HALF, max_draft_tokens=4, budget=budget)
+    constraints = Constraints(PassBudget(max_passes=2))
+    controller = Controller(policy, costs=HALF, max_draft_tokens=4, constraints=constraints)
     plan = controller.decide(controller.admit(np.array([5]), np.array([8])))
     assert plan.tau.tolist() == [3]
     before = controller.state

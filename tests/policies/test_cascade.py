@@ -1,11 +1,10 @@
 import numpy as np
 import pytest
 
-from adaptive_spec import ConstantCosts, Controller, PassBudget, PolicySpecError, make_policy
-from adaptive_spec.budget import Ledger
+from adaptive_spec import ConstantCosts, Controller, PolicySpecError, make_policy
 from adaptive_spec.controller import UNLIMITED_TOKENS
 from adaptive_spec.policies.cascade import Cascade
-from tests.policies.driving import drive
+from tests.policies.driving import drive, priced
 
 HALF = ConstantCosts(draft=0.5)
 """A cycle takes 1 + .5 tau plain ones."""
@@ -67,11 +66,9 @@ def test_late_outcomes_of_the_phase_before_do_not_count() -> None:
 def test_the_price_of_a_pass_raises_utility() -> None:
     # Runs 1, 0 at tau 1, where a cycle takes 2 plain ones: U = 3 / (2 + 2) < 1. With passes that
     # cost 2 plain cycles more, U = 3 / (4 / 3 + 4 / 3) = 1.125.
-    budget = PassBudget(average_passes=10)
     for price, then in ((0.0, 0), (2.0, 1)):
-        policy = Cascade(taus=(1,), test_cycles=2)
-        controller = Controller(policy, costs=ConstantCosts(draft=1.0), budget=budget)
-        controller.ledger = Ledger(queue_passes=price * budget.patience)
+        policy = priced(Cascade, price)(taus=(1,), test_cycles=2)
+        controller = Controller(policy, costs=ConstantCosts(draft=1.0))
         rows = controller.admit(np.array([10]), np.array([UNLIMITED_TOKENS]))
         for run in (1, 0):
             plan = controller.decide(rows)

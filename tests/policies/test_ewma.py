@@ -44,7 +44,7 @@ def test_a_drafter_that_proposes_nothing_teaches_nothing() -> None:
 
 
 def test_a_price_on_passes_raises_tau() -> None:
-    from adaptive_spec import PassBudget
+    from adaptive_spec import Constraints, PassBudget
 
     rng = np.random.default_rng(1)
     sequences = []
@@ -56,7 +56,11 @@ def test_a_price_on_passes_raises_tau() -> None:
     costs = ConstantCosts(draft=0.3)
     free = replay("ewma", traces, costs=costs, concurrency=1)
     priced = replay(
-        "ewma", traces, costs=costs, budget=PassBudget(average_passes=32), concurrency=1
+        "ewma",
+        traces,
+        costs=costs,
+        constraints=Constraints(PassBudget(average_passes=32)),
+        concurrency=1,
     )
     assert free.cycles.mean() > 36
     assert priced.cycles[10:].mean() < free.cycles[10:].mean() - 2

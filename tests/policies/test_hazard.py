@@ -8,8 +8,7 @@ import pytest
 from adaptive_spec import ConstantCosts, Controller, PolicySpecError, make_policy
 from adaptive_spec.policies import hazard
 from adaptive_spec.policies.hazard import Hazard
-from adaptive_spec.policy import Cycle
-from tests.policies.driving import drive
+from tests.policies.driving import drive, priced
 
 
 def prescribe(monkeypatch: pytest.MonkeyPatch, number: float) -> None:
@@ -92,16 +91,10 @@ def test_a_drafter_that_proposes_nothing_teaches_nothing() -> None:
 
 
 def test_a_price_on_passes_raises_tau() -> None:
-    class Dear(Hazard):
-        def decide(self, state: Any, cycle: Cycle) -> Any:
-            return super().decide(state, cycle._replace(pass_price_ms=3.0))
-
-        def update(self, state: Any, outcome: Any) -> Any:
-            priced = outcome.cycle._replace(pass_price_ms=3.0)
-            return super().update(state, outcome._replace(cycle=priced))
-
     runs = np.random.default_rng(0).geometric(0.5, 300) - 1
-    free, dear = (np.mean(drive(rule(), runs.tolist())[100:]) for rule in (Hazard, Dear))
+    free, dear = (
+        np.mean(drive(rule(), runs.tolist())[100:]) for rule in (Hazard, priced(Hazard, 3.0))
+    )
     assert dear > free + 1
 
 

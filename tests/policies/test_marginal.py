@@ -87,7 +87,7 @@ def test_the_rate_is_tokens_by_time() -> None:
 
 def test_a_price_on_passes_makes_drafts_longer() -> None:
     # 1.5 tokens in (1 + 2) of priced time: a token costs 0.1 * 0.5 = 0.05; 0.7^8 = 0.058, ^9 0.040.
-    assert decide(knowing(0.7), a_cycle(pass_price_ms=2.0)).tau.tolist() == [8]
+    assert decide(knowing(0.7), a_cycle(pass_price_ms=np.array([2.0]))).tau.tolist() == [8]
 
 
 def test_what_is_left_of_a_run_comes_cheaply_in_the_next_cycle() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from adaptive_spec import ConfigError, ConstantCosts, PassBudget
+from adaptive_spec import ConfigError, ConstantCosts, Constraints, PassBudget
 from adaptive_spec.policies.fixed import Fixed
 from adaptive_spec.simulations.bootstrap import (
     Interval,
@@ -116,8 +116,8 @@ def test_without_a_span_there_is_no_share() -> None:
 
 def test_a_budget_binds_the_policies_and_not_the_marks() -> None:
     traces = random_traces(0.5)
-    budget = PassBudget(max_passes=10)
-    result = compare(["fixed:tau=0"], traces, costs=COSTS, budget=budget, resamples=5)
+    constraints = Constraints(PassBudget(max_passes=10))
+    result = compare(["fixed:tau=0"], traces, costs=COSTS, constraints=constraints, resamples=5)
     assert result.policies[0].summary.passes_per_request == 10
     assert result.plain.summary.tokens == traces.num_tokens
     assert result.policies[0].ended_by_budget == 30
@@ -128,8 +128,10 @@ def test_what_a_budget_cut_short_is_compared_on_the_tokens_it_emitted() -> None:
     runs = run_lengths_of(np.array([True] * 39 + [False] * 41))
     sequences = (SequenceTrace("a", "", 5, runs, np.ones(80, np.bool_), limit_tokens=80),)
     traces = TraceSet(TraceInfo("v", "d", "token"), sequences)
-    budget = PassBudget(max_passes=4)
-    entry = compare(["fixed:tau=10"], traces, costs=COSTS, budget=budget, resamples=5).policies[0]
+    constraints = Constraints(PassBudget(max_passes=4))
+    entry = compare(
+        ["fixed:tau=10"], traces, costs=COSTS, constraints=constraints, resamples=5
+    ).policies[0]
     assert entry.summary.tokens == 40
     assert entry.span_share is not None
     assert entry.span_share.value <= 1

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptive_spec import ConfigError, ConstantCosts, Cycle, Decision, PassBudget, Policy, State
+from adaptive_spec import (
+    ConfigError,
+    ConstantCosts,
+    Constraints,
+    Cycle,
+    Decision,
+    PassBudget,
+    Policy,
+    State,
+)
 from adaptive_spec.policy import DraftSignals, Empty, Outcome
 from adaptive_spec.simulations import simulator
 from adaptive_spec.simulations.simulator import replay
@@ -125,8 +134,8 @@ def test_free_slots_go_to_the_next_in_order() -> None:
 
 def test_the_maximum_of_passes_cuts_a_sequence_short() -> None:
     traces = trace_of([0] * 10, [0, 0], limit_tokens=10)
-    budget = PassBudget(max_passes=4)
-    result = replay("fixed:tau=0", traces, costs=ConstantCosts(), budget=budget)
+    constraints = Constraints(PassBudget(max_passes=4))
+    result = replay("fixed:tau=0", traces, costs=ConstantCosts(), constraints=constraints)
     assert result.tokens.tolist() == [4, 2]
     assert result.ended_by_budget.tolist() == [True, False]
 

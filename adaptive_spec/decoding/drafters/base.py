@@ -8,8 +8,8 @@ from typing import TypeAlias
 import numpy as np
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
+from adaptive_spec._rows import UNLIMITED_TOKENS
 from adaptive_spec._specs import short_names
-from adaptive_spec.budget import UNLIMITED_TOKENS
 from adaptive_spec.decoding.draft import Draft
 from adaptive_spec.decoding.verification import Chooser
 from adaptive_spec.policy import DraftSignals

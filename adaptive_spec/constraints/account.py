@@ -1,0 +1,192 @@
+"""What is known of one class of requests: its books, its credit, and what its cycles bring."""
+
+import math
+from collections import deque
+
+import numpy as np
+
+from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
+from adaptive_spec.constraints import bucket
+from adaptive_spec.constraints.feasibility import FEWEST_REQUESTS, Feasibility, assess
+from adaptive_spec.constraints.frontier import Recent
+from adaptive_spec.constraints.ledger import Ledger
+from adaptive_spec.constraints.promises import Constraints
+from adaptive_spec.constraints.survival import Survival
+
+_KEPT_REQUESTS = 256
+"""Finished requests that feasibility is judged by."""
+_JUDGED_EVERY = 5
+"""Finished requests between two judgements."""
+_NEWEST_CYCLE = 1.0 / 64.0
+"""Weight of the newest cycle in what a cycle costs."""
+
+
+class Account:
+    """The account of a class of requests.
+
+    Attributes:
+      constraints: what it was promised.
+      ledger: what its finished requests took.
+      admitted, running: requests, ever and now.
+      pool: credit of a hard budget that no request has as its own, in passes.
+      feasibility: the last judgement.
+    """
+
+    def __init__(self, constraints: Constraints, max_draft_tokens: int) -> None:
+        """Opens an account, its pool full."""
+        self.constraints = constraints
+        self.ledger = Ledger()
+        self.admitted = self.running = 0
+        self.pool = 0.0 if constraints.budget is None else constraints.budget.burst_passes
+        self.feasibility = Feasibility(0)
+        self._survival = Survival.fresh(max_draft_tokens)
+        self._finished: deque[tuple[int, int, float, float]] = deque(maxlen=_KEPT_REQUESTS)
+        self._cycle_ms, self._cycles_seen = np.zeros(max_draft_tokens + 1), 0
+        self._lengths = np.zeros(0, np.int64)
+
+    def change(self, constraints: Constraints) -> None:
+        """Other promises from now on; the books go on, and a pool is cut to its new size."""
+        had = self.constraints.budget
+        self.constraints = constraints
+        if constraints.budget is not None:
+            most = constraints.budget.burst_passes
+            was_hard = had is not None and had.hard
+            self.pool = min(self.pool, most) if was_hard else most
+
+    @property
+    def own_passes(self) -> float:
+        """Credit that a request brings."""
+        budget = self.constraints.budget
+        if budget is None or not budget.hard or budget.average_passes is None:
+            return 0.0
+        return budget.average_passes
+
+    def granted(self, own: FloatArray, passes: IntArray, age: IntArray) -> BoolArray:
+        """Which requests may take one more pass, ``[B]``."""
+        budget = self.constraints.budget
+        allowed = np.ones(passes.shape, np.bool_)
+        if budget is None:
+            return allowed
+        if budget.max_passes is not None:
+            allowed &= passes < budget.max_passes
+        if budget.hard:
+            wanted = np.where(allowed, bucket.wanted_from_pool(own, passes), 0.0)
+            allowed &= bucket.granted(self.pool, wanted, age)
+        return allowed
+
+    def passes_left(self, own: FloatArray, passes: IntArray) -> IntArray | None:
+        """Passes that each request can count on, ``[B]``, >= 1; None for any number."""
+        budget, left = self.constraints.budget, None
+        if budget is not None and budget.max_passes is not None:
+            left = np.maximum(budget.max_passes - passes, 1)
+        if budget is not None and budget.hard:
+            credit = bucket.passes_left(self.pool, self.running, own, passes)
+            left = credit if left is None else np.minimum(left, credit)
+        return left
+
+    def take(self, own: FloatArray, passes: IntArray) -> None:
+        """Pays for a pass of each of these requests, which have taken ``passes`` before."""
+        if self._is_hard:
+            self.pool = bucket.take(self.pool, bucket.wanted_from_pool(own, passes))
+
+    def refund(self, own: FloatArray, passes: IntArray) -> None:
+        """Takes a pass back, of requests that have taken ``passes`` without it."""
+        if self._is_hard and self.constraints.budget is not None:
+            back = float(bucket.wanted_from_pool(own, passes).sum())
+            self.pool = min(self.pool + back, self.constraints.budget.burst_passes)
+
+    def see(
+        self, accepted: IntArray, refused: IntArray, modelled_ms: FloatArray, measured: float
+    ) -> None:
+        """Learns from cycles.
+
+        Args:
+          accepted: ``[n]`` accepted draft tokens.
+          refused: ``[n]`` whether the next one is known to fail, as in ``Survival.after``.
+          modelled_ms: ``[K + 1]`` time of a cycle at every tau, by the cost model.
+          measured: time that the cycles took, over the model's.
+        """
+        self._survival = self._survival.after(accepted, refused)
+        weight = max(1.0 / (1.0 + self._cycles_seen), _NEWEST_CYCLE)
+        self._cycle_ms = (1 - weight) * self._cycle_ms + weight * measured * modelled_ms
+        self._cycles_seen += 1
+
+    def leave(
+        self,
+        own: FloatArray,
+        passes: IntArray,
+        tokens: IntArray,
+        waited_ms: FloatArray,
+        decode_ms: FloatArray,
+        *,
+        finished: bool,
+    ) -> None:
+        """Books requests that end, ``[n]``; cancelled ones leave their credit and no more."""
+        self.running -= passes.size
+        if self._is_hard and self.constraints.budget is not None:
+            burst = self.constraints.budget.burst_passes
+            self.pool = bucket.give_back(self.pool, burst, own, passes)
+        if not finished:
+            return
+        columns = (passes.tolist(), tokens.tolist(), waited_ms.tolist(), decode_ms.tolist())
+        for spent, emitted, waited, decoded in zip(*columns, strict=True):
+            known = self.feasibility
+            self.ledger = self.ledger.settle(
+                self.constraints,
+                spent,
+                emitted,
+                waited + decoded,
+                known.least_passes,
+                known.budget_infeasible,
+            )
+            if not self.constraints.shared:
+                continue
+            self._finished.append((emitted, spent, waited, decoded))
+            if self.ledger.requests % _JUDGED_EVERY == 0:
+                self.feasibility = self._judge()
+                self._lengths = np.sort([emitted for emitted, *_ in self._finished])
+
+    def _judge(self) -> Feasibility:
+        """Whether what was promised can be kept."""
+        if min(len(self._finished), self._survival.seen) < FEWEST_REQUESTS:
+            return Feasibility(len(self._finished))
+        tokens, passes, waited, decoded = zip(*self._finished, strict=True)
+        recent = Recent(
+            np.array(tokens), np.array(passes), np.array(waited), np.array(decoded), self._cycle_ms
+        )
+        return assess(self.constraints, recent, self._survival.chances())
+
+    def expected_tokens(self, emitted: IntArray, remaining: IntArray) -> FloatArray:
+        """Tokens that requests are likely to emit yet, ``[B]``, > 0.
+
+        As many as finished ones did that had got so far, at most ``remaining``.
+        """
+        lengths = self._lengths
+        longer = np.searchsorted(lengths, emitted, side="right")
+        count = lengths.size - longer
+        total = np.append(lengths[::-1].cumsum()[::-1], 0)[longer]
+        mean = np.where(count > 0, total / np.maximum(count, 1) - emitted, np.inf)
+        likely: FloatArray = np.minimum(np.maximum(mean, 1.0), remaining)
+        return likely
+
+    @property
+    def tokens_per_pass(self) -> float:
+        """Of finished requests; 1 before the first."""
+        return self.ledger.tokens / self.ledger.passes if self.ledger.passes else 1.0
+
+    @property
+    def ms_per_token(self) -> float:
+        """Of decoding, by recent requests; NaN before the first."""
+        decoded = math.fsum(ms for *_, ms in self._finished)
+        tokens = sum(emitted for emitted, *_ in self._finished)
+        return decoded / tokens if tokens and decoded > 0 else math.nan
+
+    @property
+    def fastest_tau(self) -> int | None:
+        """The tau of the least latency; None while unknown."""
+        seen = self.feasibility.frontier
+        return None if seen is None else int(seen.latency_ms.argmin())
+
+    @property
+    def _is_hard(self) -> bool:
+        return self.constraints.budget is not None and self.constraints.budget.hard

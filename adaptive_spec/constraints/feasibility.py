@@ -1,0 +1,112 @@
+"""Whether promises can be kept at all, and what the nearest ones are that can.
+
+A budget is declared infeasible when the least possible passes of the requests seen are above it by
+more than chance would have it; a latency target when the fastest tau would be late too often, and
+requests are; both together when no mixture of tau keeps both. Until then nothing is said.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from adaptive_spec.constraints.frontier import Frontier, Recent, frontier, least_mixture
+from adaptive_spec.constraints.promises import Constraints
+
+FEWEST_REQUESTS = 10
+"""Finished requests, and fates of first draft tokens, before anything is said."""
+_SIGNIFICANT = 1.6449
+"""Standard errors for one false alarm in twenty looks (the normal distribution's 95 % point)."""
+
+
+class Feasibility(NamedTuple):
+    """What can be promised to a class of requests, as far as its recent ones tell.
+
+    Attributes:
+      requests: finished requests that it rests on; with fewer than ``FEWEST_REQUESTS`` nothing is
+        known, and nothing is declared infeasible.
+      budget_infeasible, latency_infeasible: whether the one promise cannot be kept, whatever tau.
+      infeasible: whether they cannot be kept together (or one of them alone).
+      least_passes: least average possible, as the budget counts (per request or token); NaN while
+        unknown. Where the budget is infeasible it is the nearest that is feasible.
+      least_latency_ms: least latency possible at the target's quantile; NaN while unknown.
+      passes_for_latency: least average with which the latency target can be kept; infinite where it
+        can't.
+      latency_for_budget_ms: least latency with which the budget can be kept; infinite where it
+        can't.
+      frontier: passes, latency and speed of every tau; None while unknown.
+    """
+
+    requests: int
+    budget_infeasible: bool = False
+    latency_infeasible: bool = False
+    infeasible: bool = False
+    least_passes: float = math.nan
+    least_latency_ms: float = math.nan
+    passes_for_latency: float = math.nan
+    latency_for_budget_ms: float = math.nan
+    frontier: Frontier | None = None
+
+    def __str__(self) -> str:
+        if not self.infeasible:
+            return f"nothing is infeasible, by {self.requests} requests"
+        said = []
+        if self.budget_infeasible:
+            said.append(f"the least passes possible are {self.least_passes:.3g}")
+        if self.latency_infeasible:
+            said.append(f"the least latency possible is {self.least_latency_ms:.4g} ms")
+        if not said:
+            said.append(
+                "both promises cannot be kept together: the latency target takes "
+                f"{self.passes_for_latency:.3g} passes, the budget takes "
+                f"{self.latency_for_budget_ms:.4g} ms"
+            )
+        return f"infeasible, by {self.requests} requests: {'; '.join(said)}"
+
+
+def assess(constraints: Constraints, recent: Recent, survival: np.ndarray) -> Feasibility:
+    """What the recent requests of a class say of its promises.
+
+    Args:
+      constraints: what is promised.
+      recent: finished requests, at least one.
+      survival: ``[K + 1]`` from ``Survival.chances``.
+    """
+    budget, latency = constraints.budget, constraints.latency
+    average = None if budget is None else budget.average_passes
+    target_ms = None if latency is None else latency.target_ms
+    quantile = 0.95 if latency is None else latency.quantile
+    seen = frontier(survival, recent, quantile, target_ms)
+    per_token = budget is not None and budget.per == "token"
+    passes = seen.passes_per_token if per_token else seen.passes_per_request
+    least_passes, least_ms = float(passes.min()), float(seen.latency_ms.min())
+    count = recent.tokens.size
+
+    no_budget = no_latency = neither = False
+    for_latency, for_budget_ms = least_passes, least_ms
+    sure = _SIGNIFICANT * float(recent.passes.std()) / math.sqrt(count)
+    if per_token:
+        sure /= max(float(recent.tokens.mean()), 1.0)
+    if average is not None:
+        no_budget = least_passes - sure > average
+        within = passes <= average
+        for_budget_ms = float(seen.latency_ms[within].min(initial=math.inf))
+    if target_ms is not None:
+        allowed = 1.0 - quantile
+        spread = _SIGNIFICANT * math.sqrt(allowed * quantile / count)
+        late_now = float((recent.waited_ms + recent.decode_ms > target_ms).mean())
+        is_late = late_now > allowed + spread
+        no_latency = is_late and float(seen.late.min()) > allowed + spread
+        for_latency = least_mixture(passes, seen.late, allowed)
+        neither = is_late and average is not None and for_latency - sure > average
+    return Feasibility(
+        count,
+        no_budget,
+        no_latency,
+        no_budget or no_latency or neither,
+        least_passes,
+        least_ms,
+        for_latency,
+        for_budget_ms,
+        seen,
+    )

@@ -1,0 +1,304 @@
+"""Keeps what was promised: the part of the controller that knows budgets and latency targets.
+
+Live decoding, the simulator and serving adapters share it through the controller, so that what is
+promised is accounted in the same way, pass for pass.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from adaptive_spec._arrays import FloatArray, IntArray
+from adaptive_spec._rows import UNLIMITED_TOKENS, Counters
+from adaptive_spec.constraints.account import Account
+from adaptive_spec.constraints.ledger import Ledger
+from adaptive_spec.constraints.prices import least_tau, pass_price, urgency
+from adaptive_spec.constraints.promises import ByClass, Constraints
+from adaptive_spec.errors import ConfigError
+from adaptive_spec.policy import Outcome
+
+_GOLDEN = 0.6180339887498949
+"""Its multiples are spread over [0, 1) as evenly as can be (Weyl's sequence)."""
+_OWN_PACE_TOKENS = 8.0
+"""A request's own pace counts as much as that of its class after so many tokens."""
+
+
+class EndReason(IntEnum):
+    """Why the keeper ends a request; the lower-case name is its ``finish_reason``."""
+
+    NONE = 0
+    BUDGET = 1
+    DEADLINE = 2
+
+
+class Terms(NamedTuple):
+    """What a cycle is decided under, ``[B]``.
+
+    Attributes:
+      pass_price: of a verifier pass, in plain passes.
+      min_tau, max_tau: least and largest tau allowed; the least may be above the largest.
+    """
+
+    pass_price: FloatArray
+    min_tau: IntArray
+    max_tau: IntArray
+
+
+class Keeper:
+    """Accounts of all classes of requests.
+
+    Attributes:
+      by_class: what was promised.
+      accounts: of each class.
+    """
+
+    def __init__(self, by_class: ByClass, max_draft_tokens: int, *, heeds_prices: bool) -> None:
+        """Opens the accounts.
+
+        Args:
+          by_class: what is promised.
+          max_draft_tokens: K.
+          heeds_prices: whether the policy weighs prices; if not, least and largest tau make it.
+        """
+        self.by_class = by_class
+        self._max_draft_tokens = max_draft_tokens
+        self._heeds_prices = heeds_prices
+        self.accounts = [Account(promised, max_draft_tokens) for promised in by_class.constraints]
+
+    @property
+    def _nothing_promised(self) -> bool:
+        return all(promised == Constraints() for promised in self.by_class.constraints)
+
+    @property
+    def shared(self) -> bool:
+        """Whether what one request spends matters to others."""
+        return any(promised.shared for promised in self.by_class.constraints)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The books of all classes together."""
+        total = Ledger()
+        for account in self.accounts:
+            total = total.plus(account.ledger)
+        return total
+
+    def change(self, by_class: ByClass) -> None:
+        """Other promises from now on, for the classes that there are, and for new ones.
+
+        Raises:
+          ConfigError: a class is missing, or they come in another order.
+        """
+        known = len(self.accounts)
+        if by_class.names[:known] != self.by_class.names:
+            raise ConfigError(
+                f"constraints: classes {', '.join(by_class.names)}; the first must be those that "
+                f"there are, {', '.join(self.by_class.names)}, and new ones come after them"
+            )
+        self.by_class = by_class
+        for account, promised in zip(self.accounts, by_class.constraints, strict=False):
+            account.change(promised)
+        for promised in by_class.constraints[known:]:
+            self.accounts.append(Account(promised, self._max_draft_tokens))
+
+    def admit(self, request_class: IntArray) -> FloatArray:
+        """The credit that new requests bring, ``[n]``.
+
+        Raises:
+          ConfigError: a class that there is not.
+        """
+        if request_class.size and not (
+            request_class.min() >= 0 and request_class.max() < len(self.accounts)
+        ):
+            raise ConfigError(
+                f"request_class: {request_class.tolist()[:8]}; allowed are 0 to "
+                f"{len(self.accounts) - 1}, for {', '.join(self.by_class.names)}"
+            )
+        own = np.zeros(request_class.size)
+        for account, at in self._classes(request_class):
+            own[at] = account.own_passes
+            account.admitted += own[at].size
+            account.running += own[at].size
+        return own
+
+    def ended(self, now: Counters, plain_ms: Callable[[], FloatArray]) -> IntArray:
+        """``EndReason`` of each request, ``[B]``: NONE for those that may take another pass.
+
+        Args:
+          now: of the requests.
+          plain_ms: gives the time of their next cycle at least, ``[B or 1]``.
+        """
+        reason = np.full(now.passes.shape, EndReason.NONE, np.int64)
+        for account, at in self._classes(now.request_class):
+            promised = account.constraints
+            if not promised.can_end_requests:
+                continue
+            budget, latency = promised.budget, promised.latency
+            if latency is not None and latency.deadline_ms is not None:
+                end_ms = (now.waited_ms + now.elapsed_ms + plain_ms())[at]
+                reason[at] = np.where(end_ms > latency.deadline_ms, EndReason.DEADLINE, reason[at])
+            if budget is not None and budget.when_spent == "end":
+                granted = account.granted(now.own_passes[at], now.passes[at], now.sequence_id[at])
+                reason[at] = np.where(granted, reason[at], EndReason.BUDGET)
+        return reason
+
+    def terms(
+        self,
+        now: Counters,
+        remaining: IntArray,
+        max_tau: IntArray,
+        cycle_ms: Callable[[], FloatArray],
+    ) -> Terms | None:
+        """What the next cycle of these requests is decided under; None where nothing is promised.
+
+        Args:
+          now: of the requests.
+          remaining: ``[B]`` tokens that they may still emit, >= 1.
+          max_tau: ``[B]`` largest tau for other reasons.
+          cycle_ms: gives the time of a cycle, by tau, ``[B or 1, K + 1]``.
+        """
+        if self._nothing_promised:
+            return None
+        price = np.zeros(max_tau.shape)
+        least, most = np.zeros_like(max_tau), max_tau.copy()
+        for account, at in self._classes(now.request_class):
+            some = _at(now, at)
+            price[at] = _price(account, some, remaining[at])
+            least[at] = self._least_tau(account, some, remaining[at], max_tau[at], price[at])
+            most[at] = self._largest_tau(account, some, max_tau[at], cycle_ms, at)
+        return Terms(price, least, most)
+
+    def take(self, now: Counters) -> None:
+        """Pays for a pass of each of these requests; ``now`` is from before it."""
+        for account, at in self._classes(now.request_class):
+            account.take(now.own_passes[at], now.passes[at])
+
+    def refund(self, now: Counters) -> None:
+        """Takes back a pass of each; ``now`` is from after it was taken back."""
+        for account, at in self._classes(now.request_class):
+            account.refund(now.own_passes[at], now.passes[at])
+
+    def see(self, request_class: IntArray, outcome: Outcome, looks_inside: bool) -> None:
+        """Learns what cycles bring, and what they cost.
+
+        Args:
+          request_class: ``[B]`` of the outcome's requests.
+          outcome: of their cycles.
+          looks_inside: whether the policy may have stopped drafts.
+        """
+        drafted, cycle = outcome.num_draft_tokens, outcome.cycle
+        # A drafter that had nothing more to propose would have had nothing in a longer draft.
+        gave_out = drafted < outcome.tau
+        if looks_inside:
+            gave_out &= drafted == 0
+        gave_out &= outcome.num_accepted_tokens == drafted
+        refused = outcome.rejected | gave_out | ~cycle.available.any(axis=1)
+        table = cycle._replace(pass_price_ms=np.zeros(drafted.size)).priced_ms()
+        table = np.broadcast_to(table, (drafted.size, table.shape[1]))
+        modelled = table[np.arange(drafted.size), drafted]
+        for account, at in self._classes(request_class):
+            if account.constraints.shared:
+                account.see(
+                    outcome.num_accepted_tokens[at],
+                    refused[at].astype(np.int64),
+                    table[at].mean(axis=0),
+                    float(outcome.cycle_ms[at].sum() / modelled[at].sum()),
+                )
+
+    def leave(self, now: Counters, *, finished: bool) -> None:
+        """Books requests that end."""
+        for account, at in self._classes(now.request_class):
+            some = _at(now, at)
+            account.leave(
+                some.own_passes,
+                some.passes,
+                some.emitted_tokens,
+                some.waited_ms,
+                some.elapsed_ms,
+                finished=finished,
+            )
+
+    def _least_tau(
+        self,
+        account: Account,
+        now: Counters,
+        remaining: IntArray,
+        max_tau: IntArray,
+        price: FloatArray,
+    ) -> IntArray:
+        """Least tau with which the request can still keep what was promised, ``[B]``.
+
+        With ``m`` passes left and ``r`` tokens to go, none can finish unless it drafts
+        ``ceil(r / m) - 1`` tokens a cycle or more. In the last pass where ``r`` is unknown, and
+        where no pass is left, drafts are as long as they may be.
+        """
+        least = np.zeros_like(max_tau)
+        left = account.passes_left(now.own_passes, now.passes)
+        if left is not None:
+            unknown = remaining > UNLIMITED_TOKENS // 2
+            needed = np.where(unknown, 0, -(-remaining // left) - 1)
+            least = np.where(unknown & (left == 1), max_tau, needed)
+            over = ~account.granted(now.own_passes, now.passes, now.sequence_id)
+            least = np.where(over, max_tau, least)
+        if not self._heeds_prices and price.any():
+            phase = np.mod((now.sequence_id + now.passes) * _GOLDEN, 1.0)
+            least = np.maximum(least, least_tau(price, phase).astype(np.int64))
+        return least
+
+    def _largest_tau(
+        self,
+        account: Account,
+        now: Counters,
+        max_tau: IntArray,
+        cycle_ms: Callable[[], FloatArray],
+        at: Any,
+    ) -> IntArray:
+        """Largest tau with which the request can still keep what was promised, ``[B]``.
+
+        No cycle may end after the deadline; and where requests are late, a rule that knows no
+        prices comes nearer to the fastest tau.
+        """
+        latency, most = account.constraints.latency, max_tau
+        if latency is None:
+            return most
+        if latency.deadline_ms is not None:
+            room = latency.deadline_ms - now.waited_ms - now.elapsed_ms
+            table = cycle_ms()
+            table = table if table.shape[0] == 1 else table[at]
+            most = np.minimum(most, np.maximum((table <= room[:, None]).sum(axis=1) - 1, 0))
+        late, fastest = account.ledger.late_price(account.constraints), account.fastest_tau
+        if not self._heeds_prices and late > 0 and fastest is not None:
+            spare = (self._max_draft_tokens - fastest) / (1.0 + late)
+            most = np.minimum(most, fastest + int(spare))
+        return most
+
+    def _classes(self, request_class: IntArray) -> Iterator[tuple[Account, Any]]:
+        """Accounts concerned, each with the index of its requests."""
+        if len(self.accounts) == 1:
+            yield self.accounts[0], slice(None)
+            return
+        for i in np.unique(request_class).tolist():
+            yield self.accounts[i], np.flatnonzero(request_class == i)
+
+
+def _price(account: Account, now: Counters, remaining: IntArray) -> FloatArray:
+    """Price of the next pass, ``[B]``, in plain passes."""
+    promised, ledger = account.constraints, account.ledger
+    price, late = ledger.pass_price(promised), ledger.late_price(promised)
+    latency, common = promised.latency, account.ms_per_token
+    target_ms = None if latency is None else latency.target_ms
+    if target_ms is None or price == 0.0 or late == 0.0 or math.isnan(common):
+        return np.full(now.passes.shape, price)
+    expected = account.expected_tokens(now.emitted_tokens, remaining)
+    pace: FloatArray = (now.elapsed_ms + _OWN_PACE_TOKENS * common) / (
+        now.emitted_tokens + _OWN_PACE_TOKENS
+    )
+    slack = target_ms - now.waited_ms - now.elapsed_ms - expected * pace
+    return pass_price(price, late, urgency(slack, expected, pace, account.tokens_per_pass))
+
+
+def _at(now: Counters, at: Any) -> Counters:
+    columns: Iterator[Any] = (column[at] for column in now)
+    return Counters(*columns)

@@ -1,0 +1,127 @@
+"""The books of a class of requests: what finished requests took, and how far it is overspent.
+
+Two virtual queues stand for the two averages (drift-plus-penalty: Neely, Stochastic Network
+Optimization, 2010, ch. 4). One grows by ``passes - B`` with every finished request, the other by
+``[late] - (1 - quantile)``; neither falls below zero. Their lengths, over ``patience``, set what a
+pass and what a millisecond costs (``prices``).
+
+Two additions to the plain queue:
+
+- *Repayment.* A queue settles at a length that is never paid back: overspending of ``lambda * V``
+  passes in all. As long as the books are over the budget, ``B`` is aimed at a little lower, by the
+  excess over ``REPAID_WITHIN`` requests.
+- *No wind-up.* What cannot be kept is not aimed at, but ``_ABOVE_LEAST`` times the least possible
+  (``feasibility``). And no queue grows beyond the length where a longer one would change nothing.
+"""
+
+import math
+from typing import NamedTuple
+
+from adaptive_spec.constraints.promises import Constraints
+
+REPAID_WITHIN = 100
+"""Requests within which most of what was overspent is saved again."""
+_ABOVE_LEAST = 1.02
+"""At exactly the least possible, drafts would be as long as allowed, at any cost in time."""
+_HIGHEST_PRICE = 64.0
+"""Highest price of a pass, in plain passes: a draft token is then worth its time unless its chance
+is a sixty-fourth of what would have to be without a price."""
+_MOST_LATE = 20.0
+"""Longest queue of late requests, in units of ``patience``."""
+
+
+class Ledger(NamedTuple):
+    """What finished requests took.
+
+    Attributes:
+      requests: finished requests.
+      passes, tokens: verifier passes that they took, and tokens that they emitted.
+      late: those of them that took longer than the latency target.
+      queue_passes: virtual queue of passes, >= 0.
+      queue_late: virtual queue of late requests, >= 0.
+    """
+
+    requests: int = 0
+    passes: int = 0
+    tokens: int = 0
+    late: int = 0
+    queue_passes: float = 0.0
+    queue_late: float = 0.0
+
+    def settle(
+        self,
+        constraints: Constraints,
+        passes: int,
+        tokens: int,
+        latency_ms: float,
+        least_passes: float = math.nan,
+        infeasible: bool = False,
+    ) -> "Ledger":
+        """The ledger after a request finished.
+
+        Args:
+          constraints: what is promised.
+          passes: that it took.
+          tokens: that it emitted.
+          latency_ms: from its arrival to its last token.
+          least_passes: least average that seems possible (per request or token, as the budget
+            counts); NaN where nothing is known.
+          infeasible: whether the budget cannot be kept; the least possible is aimed at then.
+        """
+        after = self._replace(
+            requests=self.requests + 1, passes=self.passes + passes, tokens=self.tokens + tokens
+        )
+        budget, latency = constraints.budget, constraints.latency
+        if budget is not None and budget.average_passes is not None:
+            units = 1 if budget.per == "request" else tokens
+            aim = budget.average_passes - self.excess_passes(constraints) / REPAID_WITHIN
+            if not math.isnan(least_passes):
+                least = _ABOVE_LEAST * least_passes
+                aim = max(aim, least if infeasible else min(least, budget.average_passes))
+            queue = self.queue_passes + passes - aim * units
+            after = after._replace(
+                queue_passes=min(max(queue, 0.0), _HIGHEST_PRICE * budget.patience)
+            )
+        if latency is not None and latency.target_ms is not None:
+            late, allowed = int(latency_ms > latency.target_ms), 1 - latency.quantile
+            excess = max(self.late - allowed * self.requests, 0.0)
+            aimed = max(allowed - excess / REPAID_WITHIN, 0.0)
+            queue = min(max(self.queue_late + late - aimed, 0.0), _MOST_LATE * latency.patience)
+            after = after._replace(late=self.late + late, queue_late=queue)
+        return after
+
+    def excess_passes(self, constraints: Constraints) -> float:
+        """Passes spent beyond the average so far, per unit that the budget counts by, >= 0."""
+        budget = constraints.budget
+        if budget is None or budget.average_passes is None:
+            return 0.0
+        if budget.per == "request":
+            return max(self.passes - budget.average_passes * self.requests, 0.0)
+        mean = max(self.tokens / self.requests, 1.0) if self.requests else 1.0
+        return max(self.passes - budget.average_passes * self.tokens, 0.0) / mean
+
+    def pass_price(self, constraints: Constraints) -> float:
+        """Price of one verifier pass, in plain verifier passes, >= 0."""
+        budget = constraints.budget
+        return 0.0 if budget is None else self.queue_passes / budget.patience
+
+    def late_price(self, constraints: Constraints) -> float:
+        """What one late request costs, in units of ``prices.urgency``, >= 0."""
+        latency = constraints.latency
+        return 0.0 if latency is None else self.queue_late / latency.patience
+
+    @property
+    def mean_passes(self) -> float:
+        """Mean passes per finished request; NaN before the first."""
+        return self.passes / self.requests if self.requests else math.nan
+
+    def plus(self, other: "Ledger") -> "Ledger":
+        """The books of both taken together."""
+        return Ledger(
+            self.requests + other.requests,
+            self.passes + other.passes,
+            self.tokens + other.tokens,
+            self.late + other.late,
+            self.queue_passes + other.queue_passes,
+            self.queue_late + other.queue_late,
+        )

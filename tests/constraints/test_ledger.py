@@ -1,0 +1,71 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adaptive_spec import Constraints, LatencyTarget, PassBudget
+from adaptive_spec.constraints import Ledger
+
+SPENT = st.lists(st.tuples(st.integers(1, 50), st.integers(1, 80), st.floats(0, 500)), max_size=40)
+
+
+@given(SPENT, st.floats(1, 20))
+def test_the_ledger_counts_exactly_and_its_queue_bounds_the_excess(
+    spent: list[tuple[int, int, float]], average: float
+) -> None:
+    promised, ledger = Constraints(PassBudget(average_passes=average, patience=10)), Ledger()
+    for one in spent:
+        ledger = ledger.settle(promised, *one)
+    passes, tokens = [p for p, _, _ in spent], [t for _, t, _ in spent]
+    assert ledger[:3] == (len(spent), sum(passes), sum(tokens))
+    # A virtual queue is never below what was spent beyond the budget, but for its longest.
+    excess = sum(passes) - average * len(passes)
+    assert ledger.queue_passes >= min(excess - 1e-9, 640 - 50)
+    assert 0 <= ledger.queue_passes <= 640
+    assert ledger.pass_price(promised) == ledger.queue_passes / 10
+
+
+def test_what_was_overspent_is_paid_back() -> None:
+    # Who takes 2.5 passes until the price is 1, and then 1.9, settles at 2 a request all the same.
+    promised, ledger = Constraints(PassBudget(average_passes=2.0, patience=20)), Ledger()
+    credit = 0.0
+    for _ in range(2000):
+        credit += 2.5 if ledger.pass_price(promised) < 1 else 1.5
+        passes = int(credit)
+        credit -= passes
+        ledger = ledger.settle(promised, passes, 10, 0.0)
+    assert ledger.mean_passes <= 2.001  # the queue alone, 20 passes long, would leave 2.01
+
+
+def test_an_average_by_tokens_weighs_requests_by_their_length() -> None:
+    promised = Constraints(PassBudget(average_passes=0.5, per="token", patience=1))
+    short = Ledger().settle(promised, 4, 4, 0.0)
+    assert short.queue_passes == 2.0
+    # 98 tokens took 40 passes, of 49; the excess of 2 passes in 4 tokens is aimed off a little.
+    assert short.settle(promised, 40, 98, 0.0).queue_passes == 0.0
+
+
+@pytest.mark.parametrize(("infeasible", "aim"), [(False, 2.0), (True, 3.06)])
+def test_what_cannot_be_kept_is_not_aimed_at(infeasible: bool, aim: float) -> None:
+    promised = Constraints(PassBudget(average_passes=2.0, patience=1))
+    ledger = Ledger().settle(promised, 5, 9, 0.0, 3.0, infeasible)
+    assert ledger.queue_passes == pytest.approx(5 - aim)
+
+
+def test_late_requests_queue_up_and_are_made_good() -> None:
+    promised = Constraints(latency=LatencyTarget(target_ms=250, quantile=0.9, patience=2))
+    ledger = Ledger()
+    for latency_ms in (250, 251, 300):
+        ledger = ledger.settle(promised, 1, 1, latency_ms)
+    # 0.9 for each late one; after the first one in three, what is aimed at is a little less late.
+    assert ledger.late == 2
+    assert ledger.queue_late == pytest.approx(1.8, abs=0.01)
+    assert ledger.late_price(promised) == ledger.queue_late / 2
+    for _ in range(30):
+        ledger = ledger.settle(promised, 1, 1, 100.0)
+    assert ledger.queue_late == 0.0
+
+
+def test_mean_of_nothing_is_not_a_number() -> None:
+    assert math.isnan(Ledger().mean_passes)
