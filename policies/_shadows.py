@@ -165,6 +165,6 @@ def replay_one(
         some = take_outcome(outcome, done)
         updated = policy.update(State(take_rows(state.rows, done), state.shared), some)
         state = State(put_rows(state.rows, done, updated.rows), updated.shared)
-        spent = some.cycle_ms + cycle.pass_price_ms
+        spent = some.cycle_ms + some.cycle.pass_price_ms
         gain[done] = some.num_emitted_tokens - rate[done] * spent
     return state, position + np.where(fared.settled, fared.accepted + 1, 0), gain

@@ -133,7 +133,7 @@ class Keeper:
         reason = np.full(now.passes.shape, EndReason.NONE, np.int64)
         for account, at in self._classes(now.request_class):
             promised = account.constraints
-            if not promised.can_end_requests:
+            if not (promised.can_end_requests and reason.size):
                 continue
             budget, latency = promised.budget, promised.latency
             if latency is not None and latency.deadline_ms is not None:
@@ -242,9 +242,10 @@ class Keeper:
             least = np.where(unknown & (left == 1), max_tau, needed)
             over = ~account.granted(now.own_passes, now.passes, now.sequence_id)
             least = np.where(over, max_tau, least)
-        if not self._heeds_prices and price.any():
+        if price.any():
             phase = np.mod((now.sequence_id + now.passes) * _GOLDEN, 1.0)
-            least = np.maximum(least, least_tau(price, phase).astype(np.int64))
+            pushed = least_tau(price, phase, max_tau, heeded=self._heeds_prices)
+            least = np.maximum(least, pushed)
         return least
 
     def _largest_tau(

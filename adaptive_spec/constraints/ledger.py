@@ -2,14 +2,17 @@
 
 Two virtual queues stand for the two averages (drift-plus-penalty: Neely, Stochastic Network
 Optimization, 2010, ch. 4). One grows by ``passes - B`` with every finished request, the other by
-``[late] - (1 - quantile)``; neither falls below zero. Their lengths, over ``patience``, set what a
-pass and what a millisecond costs (``prices``).
+``[late] - (1 - quantile)``; neither falls below zero. Their lengths set what a pass and what a
+millisecond costs (``prices``).
 
-Two additions to the plain queue:
+Three additions to the plain queue:
 
-- *Repayment.* A queue settles at a length that is never paid back: overspending of ``lambda * V``
-  passes in all. As long as the books are over the budget, ``B`` is aimed at a little lower, by the
-  excess over ``REPAID_WITHIN`` requests.
+- *A price that grows faster than the queue.* ``exp(Q / V) - 1`` is ``Q / V`` while that is small,
+  and reaches a price of 20 at ``3 V`` instead of ``20 V``: what is overspent until the right price
+  is found grows with its logarithm. (The drift argument holds for any price that rises with the
+  queue, with its integral for the square.)
+- *Repayment.* A queue settles at a length that is never paid back. As long as the books are over
+  the budget, ``B`` is aimed at a little lower, by the excess over ``REPAID_WITHIN`` requests.
 - *No wind-up.* What cannot be kept is not aimed at, but ``_ABOVE_LEAST`` times the least possible
   (``feasibility``). And no queue grows beyond the length where a longer one would change nothing.
 """
@@ -17,15 +20,17 @@ Two additions to the plain queue:
 import math
 from typing import NamedTuple
 
+from adaptive_spec.constraints.pass_budget import PassBudget
 from adaptive_spec.constraints.promises import Constraints
 
 REPAID_WITHIN = 100
 """Requests within which most of what was overspent is saved again."""
 _ABOVE_LEAST = 1.02
 """At exactly the least possible, drafts would be as long as allowed, at any cost in time."""
-_HIGHEST_PRICE = 64.0
+HIGHEST_PRICE = 64.0
 """Highest price of a pass, in plain passes: a draft token is then worth its time unless its chance
 is a sixty-fourth of what would have to be without a price."""
+_HIGHEST_LOG = math.log1p(HIGHEST_PRICE)
 _MOST_LATE = 20.0
 """Longest queue of late requests, in units of ``patience``."""
 
@@ -79,9 +84,8 @@ class Ledger(NamedTuple):
                 least = _ABOVE_LEAST * least_passes
                 aim = max(aim, least if infeasible else min(least, budget.average_passes))
             queue = self.queue_passes + passes - aim * units
-            after = after._replace(
-                queue_passes=min(max(queue, 0.0), _HIGHEST_PRICE * budget.patience)
-            )
+            longest = _HIGHEST_LOG * _patience_passes(budget, after)
+            after = after._replace(queue_passes=min(max(queue, 0.0), longest))
         if latency is not None and latency.target_ms is not None:
             late, allowed = int(latency_ms > latency.target_ms), 1 - latency.quantile
             excess = max(self.late - allowed * self.requests, 0.0)
@@ -103,7 +107,9 @@ class Ledger(NamedTuple):
     def pass_price(self, constraints: Constraints) -> float:
         """Price of one verifier pass, in plain verifier passes, >= 0."""
         budget = constraints.budget
-        return 0.0 if budget is None else self.queue_passes / budget.patience
+        if budget is None or self.queue_passes == 0.0:
+            return 0.0
+        return math.expm1(min(self.queue_passes / _patience_passes(budget, self), _HIGHEST_LOG))
 
     def late_price(self, constraints: Constraints) -> float:
         """What one late request costs, in units of ``prices.urgency``, >= 0."""
@@ -125,3 +131,11 @@ class Ledger(NamedTuple):
             self.queue_passes + other.queue_passes,
             self.queue_late + other.queue_late,
         )
+
+
+def _patience_passes(budget: PassBudget, ledger: Ledger) -> float:
+    """V in passes: what so many requests may take on average."""
+    tokens = 1.0
+    if budget.per == "token" and ledger.requests:
+        tokens = max(ledger.tokens / ledger.requests, 1.0)
+    return budget.patience * (budget.average_passes or 1.0) * tokens

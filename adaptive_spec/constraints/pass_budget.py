@@ -26,7 +26,9 @@ class PassBudget:
       when_spent: what becomes of a request that has no pass left: "end" it with the text verified
         so far (``finish_reason="budget"``), or "carry-on" over budget with drafts as long as
         allowed.
-      patience: V, how slowly the price follows what is overspent, in passes, > 0.
+      patience: V, how slowly the price follows what is overspent, in budgets of an average
+        request, > 0. The larger, the nearer is the time to the least that the budget allows, and
+        the later the budget is kept.
     """
 
     average_passes: float | None = None
@@ -35,7 +37,7 @@ class PassBudget:
     burst_passes: float = 20.0
     max_passes: int | None = None
     when_spent: Literal["end", "carry-on"] = "end"
-    patience: float = 20.0
+    patience: float = 5.0
 
     def __post_init__(self) -> None:
         average, most = self.average_passes, self.max_passes

@@ -14,7 +14,8 @@ geometric).
 
 import numpy as np
 
-from adaptive_spec._arrays import FloatArray
+from adaptive_spec._arrays import FloatArray, IntArray
+from adaptive_spec.constraints.ledger import HIGHEST_PRICE
 
 
 def urgency(
@@ -39,15 +40,20 @@ def pass_price(price: float, late_price: float, urgent: FloatArray) -> FloatArra
     return paid
 
 
-def least_tau(price: FloatArray, phase: FloatArray) -> FloatArray:
-    """Least tau for a rule that knows no prices, ``[B]``: a token for every plain pass of price.
+def least_tau(price: FloatArray, phase: FloatArray, max_tau: IntArray, *, heeded: bool) -> IntArray:
+    """Least tau that a price asks for, whatever the policy makes of it, ``[B]``.
 
-    The queue behind the price finds the least that keeps the budget. Fractions are dealt out over
-    cycles.
+    Of a rule that knows no prices, a token for every plain pass of price: the queue behind the
+    price finds the least that keeps the budget. A rule that heeds prices is left alone while it
+    can keep the budget by itself; what it does not do is done little by little up to the highest
+    price, where drafts are as long as they may be. Fractions are dealt out over cycles.
 
     Args:
       price: ``[B]`` of a pass, in plain passes.
       phase: ``[B]`` in [0, 1), evenly spread over cycles.
+      max_tau: ``[B]`` largest tau allowed.
+      heeded: whether the policy heeds prices.
     """
-    whole: FloatArray = np.floor(price + phase)
-    return whole
+    asked = max_tau * (price / HIGHEST_PRICE) if heeded else price
+    whole: IntArray = np.minimum(np.floor(asked + phase), max_tau).astype(np.int64)
+    return np.where(price > 0, whole, 0)

@@ -122,6 +122,10 @@ class Audit(Policy[Any, Any]):
     def takes_hints(self) -> bool:  # type: ignore[override]
         return self.inner.takes_hints
 
+    @property
+    def heeds_prices(self) -> bool:  # type: ignore[override]
+        return self.inner.heeds_prices
+
     def init(self, num_sequences: int, seed: int) -> State[Any, Any]:
         state = self.inner.init(num_sequences, seed)
         _demand(isinstance(state, State), self.inner, "init must return a State(rows, shared)")

@@ -270,6 +270,7 @@ def _overheard(policy: Policy[Any, Any], history: History) -> tuple[list[Any], l
         looks_inside_draft = policy.looks_inside_draft
         looks_back = policy.looks_back
         takes_hints = policy.takes_hints
+        heeds_prices = policy.heeds_prices
         init = staticmethod(policy.init)
         keep_drafting = staticmethod(policy.keep_drafting)
 

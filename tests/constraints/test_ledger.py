@@ -21,21 +21,25 @@ def test_the_ledger_counts_exactly_and_its_queue_bounds_the_excess(
     assert ledger[:3] == (len(spent), sum(passes), sum(tokens))
     # A virtual queue is never below what was spent beyond the budget, but for its longest.
     excess = sum(passes) - average * len(passes)
-    assert ledger.queue_passes >= min(excess - 1e-9, 640 - 50)
-    assert 0 <= ledger.queue_passes <= 640
-    assert ledger.pass_price(promised) == ledger.queue_passes / 10
+    longest = 10 * average * math.log(65)
+    assert ledger.queue_passes >= min(excess, longest - 50 * len(spent)) - 1e-9
+    assert 0 <= ledger.queue_passes <= longest + 1e-9
+    # The price is the queue in budgets of requests, and grows faster where it is long.
+    share = ledger.queue_passes / average / 10
+    assert share <= ledger.pass_price(promised) + 1e-12 <= 64 + 1e-9
+    assert math.isclose(ledger.pass_price(promised), math.exp(share) - 1, abs_tol=1e-9)
 
 
 def test_what_was_overspent_is_paid_back() -> None:
     # Who takes 2.5 passes until the price is 1, and then 1.9, settles at 2 a request all the same.
-    promised, ledger = Constraints(PassBudget(average_passes=2.0, patience=20)), Ledger()
+    promised, ledger = Constraints(PassBudget(average_passes=2.0, patience=10)), Ledger()
     credit = 0.0
     for _ in range(2000):
         credit += 2.5 if ledger.pass_price(promised) < 1 else 1.5
         passes = int(credit)
         credit -= passes
         ledger = ledger.settle(promised, passes, 10, 0.0)
-    assert ledger.mean_passes <= 2.001  # the queue alone, 20 passes long, would leave 2.01
+    assert ledger.mean_passes <= 2.0005  # the queue alone, 14 passes long, would leave 2.007
 
 
 def test_an_average_by_tokens_weighs_requests_by_their_length() -> None:

@@ -1,0 +1,180 @@
+"""Promises kept by a controller: prices, deadlines, classes, clocks, changes while running."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adaptive_spec import (
+    ConfigError,
+    ConstantCosts,
+    Constraints,
+    Controller,
+    EndReason,
+    LatencyTarget,
+    PassBudget,
+    make_policy,
+    policy_names,
+)
+from adaptive_spec.constraints.prices import least_tau, pass_price, urgency
+from adaptive_spec.simulations import least_passes, replay
+from adaptive_spec.simulations.replayed_cycles import ReplayedCycles
+from adaptive_spec.traces.flat import FlatTrace
+from adaptive_spec.traces.synthetic import Hazards, synthetic_trace
+from tests.controller.driven import greedy_controller, ints
+
+BLIND = ("fixed:tau=1", "gammatune", "heuristic")
+PRICED = ("ewma", "hazard", "marginal:inside=false")
+OTHERS = ("fixed:tau=0", "sglang-tiers", "ucbspec", "smartspec", "bandit", "auto")
+
+
+@pytest.mark.parametrize(
+    "spec", [*BLIND, *PRICED, *(pytest.param(spec, marks=pytest.mark.slow) for spec in OTHERS)]
+)
+def test_whoever_decides_an_average_that_can_be_kept_is_kept(spec: str) -> None:
+    traces = synthetic_trace(Hazards(hazard=0.4, seed=1), num_sequences=700, num_tokens=12)
+    budget = least_passes(traces.flat()).mean() * 1.15
+    free = replay(spec, traces, costs=ConstantCosts(draft=0.1), concurrency=1)
+    kept = replay(
+        spec,
+        traces,
+        costs=ConstantCosts(draft=0.1),
+        constraints=Constraints(PassBudget(budget)),
+        concurrency=1,
+    )
+    assert kept.cycles.mean() <= 1.01 * budget
+    # And no more is done than that takes, where anything has to be done.
+    if free.cycles.mean() > budget:
+        assert kept.cycles.mean() >= 0.93 * budget
+
+
+def test_a_price_is_a_rows_own() -> None:
+    promised = {"dear": Constraints(PassBudget(1.0)), "free": Constraints()}
+    controller = greedy_controller(constraints=promised)
+    row = controller.admit(ints(5), ints(50))
+    for _ in range(4):
+        plan = controller.decide(row)
+        controller.observe(plan, plan.tau, ints(0), ints(1))
+    controller.release(row)
+    rows = controller.admit(ints(5, 5), ints(50, 50), request_class=ints(0, 1))
+    price = controller.decide(rows).cycle.pass_price_ms
+    assert price.tolist() == pytest.approx([math.expm1(3 / 5), 0.0])
+    assert controller.ledgers["dear"].queue_passes == 3.0
+    assert controller.ledgers["free"].requests == 0
+
+
+def test_no_cycle_is_begun_that_would_end_after_the_deadline() -> None:
+    costs = ConstantCosts(draft=0.5, plain_ms=10.0)
+    promised = Constraints(latency=LatencyTarget(deadline_ms=100.0))
+    controller = Controller(make_policy("fixed:tau=8"), costs=costs, constraints=promised)
+    row = controller.admit(ints(5), ints(99), waited_ms=np.array([12.0]))
+    plan = controller.decide(row)
+    assert plan.tau.tolist() == [8]  # until 12 + 50
+    controller.observe(plan, plan.tau, ints(0), ints(1))
+    controller.elapse(row, 3.0)
+    plan = controller.decide(row)
+    assert plan.tau.tolist() == [5]  # 65 + 35 = 100
+    controller.observe(plan, plan.tau, ints(0), ints(1))
+    assert controller.ended(row).tolist() == [EndReason.DEADLINE]
+    late = controller.admit(ints(5), ints(9), waited_ms=np.array([95.0]))
+    assert controller.ended(late).tolist() == [EndReason.DEADLINE]  # before its first cycle
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([math.nan, math.inf, -math.inf, -5.0, 0.0, 1.0, 1e18]),
+            st.sampled_from([math.nan, -1.0, 2.0]),
+        ),
+        min_size=1,
+        max_size=20,
+    )
+)
+def test_clocks_that_jump_break_nothing(times: list[tuple[float, float]]) -> None:
+    promised = Constraints(PassBudget(2.0), LatencyTarget(50.0))
+    controller = greedy_controller(constraints=promised)
+    for draft_ms, verify_ms in times:
+        row = controller.admit(ints(5), ints(50), waited_ms=np.array([draft_ms]))
+        for _ in range(3):
+            plan = controller.decide(row)
+            assert np.isfinite(plan.cycle.pass_price_ms).all()
+            spent = controller.observe(
+                plan, plan.tau, ints(1), ints(2), draft_ms=draft_ms, verify_ms=verify_ms
+            )
+            assert np.isfinite(spent).all()
+            assert (spent >= 0).all()
+        controller.release(row)
+    known = controller.feasibility["all"]
+    assert known.requests <= len(times)
+    assert not math.isnan(controller.ledger.late)
+
+
+def test_promises_change_while_requests_run() -> None:
+    controller = greedy_controller(constraints=Constraints(PassBudget(max_passes=9)))
+    rows = controller.admit(ints(5), ints(50))
+    plan = controller.decide(rows)
+    controller.observe(plan, plan.tau, ints(0), ints(1))
+    controller.change_constraints(Constraints(PassBudget(max_passes=1)))
+    assert controller.ended(rows).tolist() == [EndReason.BUDGET]
+    controller.change_constraints({"all": Constraints(), "new": Constraints(PassBudget(3.0))})
+    assert controller.ended(rows).tolist() == [EndReason.NONE]
+    controller.admit(ints(5), ints(50), request_class=ints(1))
+    with pytest.raises(ConfigError, match="the first must be those that there are, all, new"):
+        controller.change_constraints({"new": Constraints()})
+    with pytest.raises(ConfigError, match="allowed are 0 to 1, for all, new"):
+        controller.admit(ints(5), ints(50), request_class=ints(2))
+
+
+def test_what_is_urgent_buys_time_with_passes() -> None:
+    slack = np.array([-1e4, -5.0, 0.0, 5.0, 1e4])
+    urgent = urgency(slack, np.full(5, 16.0), np.full(5, 2.0), 4.0)
+    assert urgent.argmax() == 2
+    assert urgent[2] == 1.0
+    assert urgent[[0, 4]].tolist() == [0.0, 0.0]
+    # The spread is 2 ms * sqrt(16 * 4) = 16 ms.
+    assert urgent[1] == urgent[3] == pytest.approx(math.exp(-0.5 * (5 / 16) ** 2))
+    assert pass_price(6.0, 2.0, urgent)[[0, 2]].tolist() == [6.0, 2.0]
+
+
+def test_a_price_that_is_not_heeded_raises_the_least_tau() -> None:
+    phase, most = np.array([0.0, 0.5, 0.9]), ints(8, 8, 8)
+    price = np.full(3, 2.5)
+    assert least_tau(price, phase, most, heeded=False).tolist() == [2, 3, 3]
+    assert least_tau(price, phase, most, heeded=True).tolist() == [0, 0, 1]  # 8 * 2.5 / 64 = 0.31
+    assert least_tau(price * 100, phase, most, heeded=True).tolist() == [8, 8, 8]
+    assert least_tau(price * 0, phase, most, heeded=False).tolist() == [0, 0, 0]
+
+
+def judged_when(traces: FlatTrace, average: float) -> tuple[int | None, Controller]:
+    """The request after which a budget was first said to be infeasible; and the controller."""
+    promised = Constraints(PassBudget(average))
+    controller = Controller(make_policy("hazard"), costs=ConstantCosts(), constraints=promised)
+    cycles, when = ReplayedCycles(controller, traces, None), None
+    for number in range(traces.start.size):
+        row = cycles.admit(ints(number))
+        while not cycles.run(row).at_end[0]:
+            pass
+        controller.release(row)
+        if when is None and controller.feasibility["all"].infeasible:
+            when = number + 1
+    return when, controller
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_infeasible_budget_is_declared_with_the_nearest_one(seed: int) -> None:
+    traces = synthetic_trace(Hazards(hazard=0.5, seed=seed), num_sequences=50, num_tokens=20).flat()
+    least = least_passes(traces).mean()
+    when, controller = judged_when(traces, 0.8 * least)
+    assert when is not None
+    assert controller.feasibility["all"].least_passes == pytest.approx(least, rel=0.05)
+    # It is not asked for what cannot be had: the price comes to rest below the highest.
+    assert 0 < controller.ledger.pass_price(controller.constraints.constraints[0]) < 64
+    assert judged_when(traces, 1.2 * least)[0] is None
+
+
+def test_every_policy_says_whether_it_heeds_prices() -> None:
+    heeding = {name for name in policy_names() if make_policy(name).heeds_prices}
+    assert {"marginal", "portfolio", "auto", "ewma", "hazard", "bandit"} <= heeding
+    assert not {"fixed", "gammatune", "heuristic"} & heeding
