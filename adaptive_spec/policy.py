@@ -121,7 +121,8 @@ class Cycle(NamedTuple):
             table = np.empty((context.size, self.max_draft_tokens + 1))
             for i in np.unique(chosen).tolist():
                 table[chosen == i] = self._table(i, context[chosen == i])
-        return table + self.pass_price_ms[:, None] if self.pass_price_ms.any() else table
+        priced = np.count_nonzero(self.pass_price_ms) > 0
+        return table + self.pass_price_ms[:, None] if priced else table
 
     def _table(self, drafter: int, context_tokens: IntArray) -> FloatArray:
         costs = self.costs.of_drafter(self.drafters[drafter])

@@ -69,9 +69,9 @@ class Confidence(NamedTuple):
         speaks[drafter] = bool((~np.isnan(said[mine, 0])).all())
         fast = kernels()
         if fast is not None:
-            mean = self.weights.mean[drafter]
-            sums = fast.weigh(said, by_history, tested, judged.accepted, mean, _LEAST)
-            weights = self.weights.step(drafter, *sums, prior=_PRIOR, memory=memory)
+            weights = self.weights.copy()
+            own = [part[drafter] for part in (*weights, *_PRIOR)]
+            fast.weigh(said, by_history, tested, judged.accepted, *own, _LEAST, memory)
         else:
             features = _features(said[tested], by_history[tested])
             weights = self.weights.learn(

@@ -82,7 +82,7 @@ class Past(NamedTuple):
 
     def copy(self) -> "Past":
         """One that may be changed in place."""
-        return Past(*(part.copy() for part in self))  # type: ignore[arg-type]
+        return Past(*[part.copy() for part in self])  # type: ignore[arg-type]
 
 
 class Learned(NamedTuple):
@@ -169,17 +169,12 @@ def after_runs(past: Past, learned: Learned, runs: Runs, memory: float) -> tuple
     fast = kernels()
     if fast is None:
         return after(past, learned, Tokens.of_runs(runs, past.known[:, :drafters]), memory)
-    past = past.copy()
-    curvature, slope, weight, seen = fast.absorb(
-        *(runs.end, runs.known, runs.length, runs.proposes),
-        *(past.known, past.streak, past.agreed, past.judged),
-        *(learned.fleet, learned.weights.mean, _OF_STREAK, _of_depth(DEPTHS), _DECAY),
-        *(_LEANING_TOKENS, _LEAST_LEVEL),
+    past, weights, fleet = past.copy(), learned.weights.copy(), learned.fleet.copy()
+    fast.absorb(
+        *(*runs, *past, fleet, *weights, *PRIOR, _OF_STREAK, _of_depth(DEPTHS), _DECAY),
+        *(_FLEET_DECAY, _LEANING_TOKENS, _LEAST_LEVEL, memory),
     )
-    weights = learned.weights
-    for i in np.flatnonzero(weight).tolist():
-        weights = weights.step(i, curvature[i], slope[i], weight[i], prior=PRIOR, memory=memory)
-    return past, Learned(weights, _fleet_after(learned.fleet, seen))
+    return past, Learned(weights, fleet)
 
 
 def after(past: Past, learned: Learned, tokens: Tokens, memory: float) -> tuple[Past, Learned]:

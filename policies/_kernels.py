@@ -9,22 +9,25 @@ but for exact ties. As all types are written out, numba compiles when this modul
 from typing import Any
 
 import numpy as np
-from numba import boolean, float64, int64, njit, types
+from numba import float64, njit
 
+from adaptive_spec.policies._kernels_choice import accepted, choose
+from adaptive_spec.policies._kernels_shadows import advance_static, fared
+from adaptive_spec.policies._kernels_types import (
+    B2,
+    CHANGED_F1,
+    CHANGED_F2,
+    CHANGED_F3,
+    CHANGED_I2,
+    F1,
+    F2,
+    F3,
+    RUNS,
+)
 
-def _shown(kind: Any, dimensions: int) -> Any:
-    """An array that is read: of any layout, writeable or not."""
-    return types.Array(kind, dimensions, "A", readonly=True)
-
-
-_F1, _F2 = _shown(float64, 1), _shown(float64, 2)
-_I1, _I2, _I3 = _shown(int64, 1), _shown(int64, 2), _shown(int64, 3)
-_B2, _B3 = _shown(boolean, 2), _shown(boolean, 3)
-# agreed, judged, streak, fleet, mean, of_streak, of_depth, leaning, least: of one drafter.
-_DRAFTER = (_F2, _F2, _I1, _F1, _F1, _F2, _F2, float64, float64)
+__all__ = ["absorb", "accepted", "advance_static", "choose", "fared", "sure", "weigh"]
 
 _STEEPEST = 12.0
-_FARTHEST = 15.0
 
 
 @njit(cache=True)
@@ -39,48 +42,56 @@ def _probability(odds: float) -> Any:
 
 
 @njit(cache=True)
-def _against(odds: float) -> Any:
-    return np.exp(-min(max(odds, -_FARTHEST), _FARTHEST))
+def _solved(matrix: Any, right: Any) -> Any:
+    """``matrix^-1 right`` of a positive definite matrix, by its Cholesky root."""
+    size = right.size
+    root, x = np.zeros((size, size)), right.copy()
+    for i in range(size):
+        for j in range(i + 1):
+            left = matrix[i, j]
+            for k in range(j):
+                left -= root[i, k] * root[j, k]
+            root[i, j] = np.sqrt(left) if i == j else left / root[j, j]
+        for k in range(i):
+            x[i] -= root[i, k] * x[k]
+        x[i] /= root[i, i]
+    for i in range(size - 1, -1, -1):
+        for k in range(i + 1, size):
+            x[i] -= root[k, i] * x[k]
+        x[i] /= root[i, i]
+    return x
 
 
 @njit(cache=True)
-def _level_of(agreed: Any, judged: Any, fleet: Any, mean: Any, leaning: float, least: float) -> Any:
-    """Odds against acceptance by level alone, of one row and drafter."""
-    odds = mean[0]
-    common = leaning * (fleet[0] / fleet[1])
-    for i in range(2):
-        odds += mean[9 + i] * _log_odds((agreed[i] + common) / (judged[i] + leaning), least)
-    return _against(odds)
+def _learn(
+    mean: Any,
+    precision: Any,
+    prior: Any,
+    first: Any,
+    curvature: Any,
+    slope: Any,
+    weight: float,
+    memory: float,
+) -> None:
+    """``Weights.step`` of one regression, in place; ``curvature`` has its upper triangle only.
 
-
-@njit(cache=True)
-def _of_token(mean: Any, of_streak: Any, of_depth: Any, streak: int, depth: int) -> Any:
-    """Odds against acceptance by streak and depth alone, of one drafter."""
-    odds = 0.0
-    for f in range(3):
-        odds += mean[6 + f] * of_streak[min(streak + depth, of_streak.shape[0] - 1), f]
-    for f in range(5):
-        odds += mean[1 + f] * of_depth[depth, f]
-    return _against(odds)
+    ``prior``, ``first``: mean and precision before any sample.
+    """
+    aged = np.exp(-weight / memory)
+    for f in range(mean.size):
+        for k in range(mean.size):
+            slope[f] += (1.0 - aged) * first[f, k] * (prior[k] - mean[k])
+            added = curvature[min(f, k), max(f, k)]
+            precision[f, k] = first[f, k] + aged * (precision[f, k] - first[f, k]) + added
+    mean += _solved(precision, slope)
 
 
 @njit(
     (
-        _I1,
-        _I2,
-        _I3,
-        _B3,
-        int64[:, ::1],
-        int64[:, ::1],
-        float64[:, :, ::1],
-        float64[:, :, ::1],
-        _F2,
-        _F2,
-        _F2,
-        _F2,
-        _F1,
-        float64,
-        float64,
+        *RUNS,
+        *(CHANGED_I2, CHANGED_I2, CHANGED_F3, CHANGED_F3),
+        *(CHANGED_F2, CHANGED_F2, CHANGED_F3, F2, F3),
+        *(F2, F2, F1, float64, float64, float64, float64),
     ),
     cache=True,
 )
@@ -95,43 +106,41 @@ def absorb(
     judged: Any,
     fleet: Any,
     mean: Any,
+    precision: Any,
+    prior: Any,
+    first: Any,
     of_streak: Any,
     of_depth: Any,
     decay: Any,
+    fleet_decay: float,
     leaning: float,
     least: float,
-) -> Any:
-    """Goes over the newly known tokens of every row and drafter; the past is changed in place.
+    memory: float,
+) -> None:
+    """Goes over the newly known tokens of every row and drafter, and learns from them.
 
     Takes:
       end, runs_known, length, proposes: as in ``Runs``.
-      known, streak, agreed, judged: as in ``Past``, ``[B, M]`` and ``[B, M, 2]``.
-      fleet: ``[M, 2]``; ``mean``: ``[M, F]`` of the weights.
+      known, streak, agreed, judged: as in ``Past``, changed in place.
+      fleet, mean, precision: as in ``Learned`` and its weights, changed in place.
+      prior, first: mean and precision before any sample.
       of_streak: ``[S, 3]``; ``of_depth``: ``[J, 5]`` what streak and depth give to the features.
-      decay: ``[2]`` of the levels; ``leaning``, ``least``: as in ``_history``.
-
-    Returns:
-      Of each drafter, the samples' curvature ``[D, F, F]``, slope ``[D, F]`` and weight ``[D]``,
-      and tokens that agreed and were judged ``[D, 2]``.
+      decay: ``[2]`` of the levels; the others as in ``_history``.
     """
     rows, drafters, window = length.shape
     depths, features = of_depth.shape[0], mean.shape[1]
     longest = of_streak.shape[0] - 1
-    curvature = np.zeros((drafters, features, features))
-    slope = np.zeros((drafters, features))
-    weight = np.zeros(drafters)
-    seen = np.zeros((drafters, 2), np.int64)
     x = np.zeros(features)
     x[0] = 1.0
     passed_at = np.zeros(depths)
-    for b in range(rows):
-        oldest = end[b] - window
-        for d in range(drafters):
-            begin = max(known[b, d], oldest + depths - 1)
-            common = leaning * (fleet[d, 0] / fleet[d, 1])
-            for t in range(begin, runs_known[b, d]):
-                s = min(streak[b, d], longest)
-                x[6:9] = of_streak[s]
+    for d in range(drafters):
+        curvature, slope = np.zeros((features, features)), np.zeros(features)
+        weight, were_right, were_judged = 0, 0, 0
+        common = leaning * (fleet[d, 0] / fleet[d, 1])
+        for b in range(rows):
+            oldest = end[b] - window
+            for t in range(max(known[b, d], oldest + depths - 1), runs_known[b, d]):
+                x[6:9] = of_streak[min(streak[b, d], longest)]
                 for level in range(2):
                     share = (agreed[b, d, level] + common) / (judged[b, d, level] + leaning)
                     x[9 + level] = _log_odds(share, least)
@@ -157,162 +166,27 @@ def absorb(
                     g = (passed_at[j] - p) / tested
                     for f in range(features):
                         if x[f] != 0.0:
-                            slope[d, f] += g * x[f]
-                            for k in range(features):
-                                curvature[d, f, k] += r * x[f] * x[k]
-                weight[d] += 1.0 if tested else 0.0
-                first = passed_at[0] >= 0.0
-                right = passed_at[0] > 0.0
+                            slope[f] += g * x[f]
+                            for k in range(f, features):
+                                curvature[f, k] += r * x[f] * x[k]
+                first_passed = passed_at[0] > 0.0
+                first_tested = passed_at[0] >= 0.0
                 for level in range(2):
-                    agreed[b, d, level] = agreed[b, d, level] * decay[level] + right
-                    judged[b, d, level] = judged[b, d, level] * decay[level] + first
-                streak[b, d] = streak[b, d] + 1 if right else 0
-                seen[d, 0] += right
-                seen[d, 1] += first
+                    agreed[b, d, level] = agreed[b, d, level] * decay[level] + first_passed
+                    judged[b, d, level] = judged[b, d, level] * decay[level] + first_tested
+                streak[b, d] = streak[b, d] + 1 if first_passed else 0
+                weight += tested > 0
+                were_right += first_passed
+                were_judged += first_tested
             known[b, d] = max(known[b, d], runs_known[b, d])
-    return curvature, slope, weight, seen
+        fade = fleet_decay ** float(were_judged)
+        fleet[d, 0] = fleet[d, 0] * fade + were_right
+        fleet[d, 1] = fleet[d, 1] * fade + were_judged
+        if weight > 0:
+            _learn(mean[d], precision[d], prior[d], first[d], curvature, slope, weight, memory)
 
 
-@njit(cache=True)
-def _table(mean: Any, of_streak: Any, of_depth: Any) -> Any:
-    """``_of_token`` for every streak and depth, ``[S, n]``."""
-    table = np.empty((of_streak.shape[0], of_depth.shape[0]))
-    for s in range(table.shape[0]):
-        for k in range(table.shape[1]):
-            table[s, k] = _of_token(mean, of_streak, of_depth, s, k)
-    return table
-
-
-@njit(cache=True)
-def _value_after(streak: int, level: float, table: Any, rate: float, priced_ms: Any) -> Any:
-    """What the best tau brings after a streak, in tokens."""
-    survival, gain = 1.0, 0.0
-    value = -rate * priced_ms[0]
-    for k in range(priced_ms.size - 1):
-        survival *= 1.0 / (1.0 + level * table[streak, k])
-        gain += survival
-        value = max(value, gain - rate * priced_ms[k + 1])
-    return value
-
-
-@njit((*_DRAFTER, _F1, _F2, _I1, _F1, int64, int64), cache=True)
-def choose(
-    agreed: Any,
-    judged: Any,
-    streak: Any,
-    fleet: Any,
-    mean: Any,
-    of_streak: Any,
-    of_depth: Any,
-    leaning: float,
-    least: float,
-    rate: Any,
-    priced_ms: Any,
-    longest: Any,
-    sure: Any,
-    depth: int,
-    streaks: int,
-) -> Any:
-    """The best tau from ``depth`` on of every row and what it brings, ``[B]`` each.
-
-    Takes:
-      agreed, judged: ``[B, 2]``, streak: ``[B]``; fleet: ``[2]``; mean: ``[F]``: of one drafter.
-      of_streak: ``[S, 3]``, ``of_depth``: ``[K + 1, 5]`` what streak and depth give to features.
-      leaning, least: as in ``_history``.
-      rate: ``[B]`` tokens that a millisecond is worth.
-      priced_ms: ``[B or 1, K + 1]`` priced time of each tau.
-      longest: ``[B]`` largest tau allowed.
-      sure: ``[B]`` chance that the first ``depth`` tokens, drafted already, are all accepted.
-      streaks: streaks told apart in what lies ahead.
-    """
-    rows, depths, tallest = rate.size, priced_ms.shape[1], of_streak.shape[0] - 1
-    table = _table(mean, of_streak, of_depth)
-    best, worth = np.full(rows, depth), np.full(rows, -np.inf)
-    value = np.zeros(streaks)
-    for b in range(rows):
-        row = b if priced_ms.shape[0] > 1 else 0
-        level = _level_of(agreed[b], judged[b], fleet, mean, leaning, least)
-        for s in range(streaks):
-            value[s] = _value_after(s, level, table, rate[b], priced_ms[row])
-        survival, gain, own = sure[b], 0.0, min(streak[b], tallest)
-        for k in range(depth, min(depths - 1, longest[b]) + 1):
-            survival *= 1.0 / (1.0 + level * table[own, k])
-            ahead = value[min(own + k + 1, streaks - 1)] - value[0]
-            brought = gain - rate[b] * priced_ms[row, k] + survival * ahead
-            if brought > worth[b]:
-                worth[b], best[b] = brought, k
-            gain += survival
-    return best, worth
-
-
-@njit((_I1, _I2, _I3, _B3, int64[:, ::1], _F1, _F2), cache=True)
-def advance_static(
-    end: Any, known: Any, length: Any, proposes: Any, position: Any, rate: Any, priced_ms: Any
-) -> Any:
-    """Static tau = 0, 1 ... go on along the text as far as it is settled; see ``_shadows``.
-
-    Takes:
-      end, known, length, proposes: as in ``Runs``.
-      position: ``[B, E]``, changed in place.
-      rate: ``[B]`` tokens that a millisecond is worth.
-      priced_ms: ``[B or 1, K + 1]`` priced time of each tau.
-
-    Returns:
-      What each gained in tokens, ``[B, E]``.
-    """
-    rows, drafters, window = length.shape
-    gain = np.zeros(position.shape)
-    for b in range(rows):
-        row = b if priced_ms.shape[0] > 1 else 0
-        first, settled = end[b] - window, known[b, 0]
-        for d in range(1, drafters):
-            settled = min(settled, known[b, d])
-        for e in range(position.shape[1]):
-            tau = min(e, priced_ms.shape[1] - 1)
-            while position[b, e] < settled:
-                column = max(position[b, e] - first, 0)
-                drafted, run, ended = 0, 0, True
-                for d in range(drafters):
-                    if proposes[b, d, column]:
-                        drafted, run = tau, length[b, d, column]
-                        ended = position[b, e] + run < known[b, d]
-                        break
-                accepted = min(run, tau)
-                whole = ended or run >= tau
-                if not whole or position[b, e] + accepted >= settled:
-                    break
-                gain[b, e] += accepted + 1 - rate[b] * priced_ms[row, drafted]
-                position[b, e] += accepted + 1
-    return gain
-
-
-@njit(_DRAFTER, cache=True)
-def accepted(
-    agreed: Any,
-    judged: Any,
-    streak: Any,
-    fleet: Any,
-    mean: Any,
-    of_streak: Any,
-    of_depth: Any,
-    leaning: float,
-    least: float,
-) -> Any:
-    """Chance of each token of the next draft, if those before it are accepted, ``[B, n]``.
-
-    Arguments as in ``choose``, with ``of_depth`` ``[n, 5]``.
-    """
-    rows, depths, tallest = streak.size, of_depth.shape[0], of_streak.shape[0] - 1
-    chance = np.empty((rows, depths))
-    for b in range(rows):
-        level = _level_of(agreed[b], judged[b], fleet, mean, leaning, least)
-        for k in range(depths):
-            against = _of_token(mean, of_streak, of_depth, min(streak[b], tallest), k)
-            chance[b, k] = 1.0 / (1.0 + level * against)
-    return chance
-
-
-@njit((_F2, _F2, _F1, float64), cache=True)
+@njit((F2, F2, F1, float64), cache=True)
 def sure(word: Any, by_history: Any, mean: Any, least: float) -> Any:
     """Chance of drafted tokens by the drafter's word, or else by history, ``[B, n]``."""
     chance = by_history.copy()
@@ -324,14 +198,33 @@ def sure(word: Any, by_history: Any, mean: Any, least: float) -> Any:
     return chance
 
 
-@njit((_F2, _F2, _B2, _B2, _F1, float64), cache=True)
-def weigh(word: Any, by_history: Any, tested: Any, passed: Any, mean: Any, least: float) -> Any:
-    """Curvature ``[3, 3]``, slope ``[3]`` and number of samples of the drafter's word."""
+@njit(
+    (F2, F2, B2, B2, CHANGED_F1, CHANGED_F2, F1, F2, float64, float64),
+    cache=True,
+)
+def weigh(
+    word: Any,
+    by_history: Any,
+    tested: Any,
+    passed: Any,
+    mean: Any,
+    precision: Any,
+    prior: Any,
+    first: Any,
+    least: float,
+    memory: float,
+) -> None:
+    """Learns from the drafter's word of the tokens that were ``tested``, ``[B, n]``.
+
+    Takes:
+      mean, precision: of the drafter's weights, changed in place; ``prior``, ``first``: before any
+        sample.
+    """
     curvature, slope, x = np.zeros((3, 3)), np.zeros(3), np.ones(3)
     samples = 0
     for b in range(tested.shape[0]):
         for k in range(tested.shape[1]):
-            if not tested[b, k] or np.isnan(word[b, k]):
+            if not tested[b, k]:
                 continue
             samples += 1
             x[1] = _log_odds(by_history[b, k], least)
@@ -339,6 +232,6 @@ def weigh(word: Any, by_history: Any, tested: Any, passed: Any, mean: Any, least
             p = _probability(mean[0] + mean[1] * x[1] + mean[2] * x[2])
             for f in range(3):
                 slope[f] += (passed[b, k] - p) * x[f]
-                for g in range(3):
+                for g in range(f, 3):
                     curvature[f, g] += p * (1.0 - p) * x[f] * x[g]
-    return curvature, slope, samples
+    _learn(mean, precision, prior, first, curvature, slope, samples, memory)

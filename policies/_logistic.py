@@ -39,6 +39,10 @@ class Weights(NamedTuple):
         precision = np.eye(mean.size) / variance
         return cls(np.tile(mean, (regressions, 1)), np.tile(precision, (regressions, 1, 1)))
 
+    def copy(self) -> "Weights":
+        """Ones that may be changed in place."""
+        return Weights(self.mean.copy(), self.precision.copy())
+
     def learn(
         self,
         regression: IntArray,
@@ -89,7 +93,7 @@ class Weights(NamedTuple):
           prior: as in ``learn``.
           memory: as in ``learn``.
         """
-        means, precisions = self.mean.copy(), self.precision.copy()
+        means, precisions = learned = self.copy()
         first, mean = prior.precision[regression], means[regression]
         aged = np.exp(-weight / memory)
         precision = first + aged * (precisions[regression] - first) + curvature
@@ -97,7 +101,7 @@ class Weights(NamedTuple):
         _, moved, _ = dposv(precision, slope)  # positive definite, as the prior is in it
         means[regression] = mean + moved
         precisions[regression] = precision
-        return Weights(means, precisions)
+        return learned
 
 
 def probability(log_odds: FloatArray) -> FloatArray:

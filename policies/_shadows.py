@@ -74,16 +74,28 @@ class Fared(NamedTuple):
     drafter: IntArray
 
 
-def replay_static(
-    runs: Runs, position: IntArray, priced_ms: FloatArray, rate: FloatArray
-) -> tuple[IntArray, FloatArray]:
-    """Static tau = 0, 1 ... ``E - 1`` go on along the text as far as it is settled.
+def fared(runs: Runs, position: IntArray, tau: IntArray) -> Fared:
+    """How drafts of ``tau`` tokens at these positions would have fared, ``[B]`` each."""
+    fast = kernels()
+    return (
+        Text.of(runs).at(position, tau)
+        if fast is None
+        else Fared(*fast.fared(*runs, position, tau))
+    )
 
-    Those above K are as K.
+
+def replay_static(
+    runs: Runs, position: IntArray, static: int, priced_ms: FloatArray, rate: FloatArray
+) -> tuple[IntArray, FloatArray]:
+    """Static tau = 0, 1 ... go on along the text as far as it is settled.
+
+    Those above K are as K. A shadow that has fallen out of the window, whosever it is, goes on from
+    where that begins.
 
     Args:
       runs: what is known.
-      position: ``[B, E]`` where each had got to.
+      position: ``[B, E]`` where each shadow had got to.
+      static: the first so many of them are static tau.
       priced_ms: ``[B or 1, K + 1]`` priced time of each tau.
       rate: ``[B]`` tokens that a millisecond is worth.
 
@@ -93,27 +105,26 @@ def replay_static(
     fast = kernels()
     if fast is not None:
         position = position.copy()
-        return position, fast.advance_static(*runs, position, rate, priced_ms)
+        return position, fast.advance_static(*runs, position, static, priced_ms, rate)
     text = Text.of(runs)
     price = rate[:, None] * priced_ms
-    tau = np.broadcast_to(
-        np.minimum(np.arange(position.shape[1]), priced_ms.shape[1] - 1), position.shape
-    )
+    tau = np.minimum(np.arange(static), priced_ms.shape[1] - 1)
     row = np.arange(position.shape[0])[:, None]
+    position = np.maximum(position, np.minimum(text.first, text.end)[:, None])
     gain = np.zeros(position.shape)
     while True:
-        fared = text.at(position, tau)
+        fared = text.at(position[:, :static], tau)
         if not fared.settled.any():
             return position, gain
         emitted = np.where(fared.settled, fared.accepted + 1, 0)
-        gain += emitted - fared.settled * price[row, fared.drafted]
-        position = position + emitted
+        gain[:, :static] += emitted - fared.settled * price[row, fared.drafted]
+        position[:, :static] += emitted
 
 
 def replay_one(
     policy: Policy[Any, Any],
     state: State[Any, Any],
-    text: Text,
+    runs: Runs,
     position: IntArray,
     cycle: Cycle,
     rate: FloatArray,
@@ -123,7 +134,7 @@ def replay_one(
     Args:
       policy: who decides.
       state: its own, of the same rows.
-      text: what is known.
+      runs: what is known.
       position: ``[B]`` where it had got to.
       cycle: the driver's, of the same rows.
       rate: ``[B]`` tokens that a millisecond is worth.
@@ -135,28 +146,26 @@ def replay_one(
     shown = cycle._replace(
         emitted_tokens=position,
         remaining_tokens=left,
-        min_tau=np.zeros_like(cycle.min_tau),
-        max_tau=np.clip(left - 1, 0, cycle.max_draft_tokens),
-        available=text.at(position, left).drafter[:, None] == np.arange(len(cycle.drafters)),
-        behind_tokens=np.zeros_like(cycle.behind_tokens),
+        min_tau=np.zeros(position.size, np.int64),
+        max_tau=np.minimum(np.maximum(left - 1, 0), cycle.max_draft_tokens),
+        available=fared(runs, position, left).drafter[:, None] == np.arange(len(cycle.drafters)),
+        behind_tokens=np.zeros(cycle.behind_tokens.shape, np.int64),
     )
     decision = policy.decide(state, shown)
-    fared = text.at(position, decision.tau)
-    table = cycle.costs
-    draft = table.draft_ms(fared.drafted, cycle.batch_size, cycle.prompt_tokens + position)
-    verify = table.verify_ms(fared.drafted, cycle.batch_size, cycle.prompt_tokens + position)
+    drafted, accepted, settled, drafter = fared(runs, position, decision.tau)
+    at = drafted, cycle.batch_size, cycle.prompt_tokens + position
     outcome = Outcome(
         shown,
         Decision(decision.tau, decision.memo),
         decision.tau,
-        np.where(fared.drafted > 0, fared.drafter, NO_DRAFTER),
-        fared.drafted,
-        fared.accepted,
-        fared.accepted + 1,
-        draft,
-        verify,
+        np.where(drafted > 0, drafter, NO_DRAFTER),
+        drafted,
+        accepted,
+        accepted + 1,
+        cycle.costs.draft_ms(*at),
+        cycle.costs.verify_ms(*at),
     )
-    done = np.flatnonzero(fared.settled)
+    done = np.flatnonzero(settled)
     gain = np.zeros(position.size)
     if done.size == position.size:
         state = policy.update(state, outcome)
@@ -167,4 +176,4 @@ def replay_one(
         state = State(put_rows(state.rows, done, updated.rows), updated.shared)
         spent = some.cycle_ms + some.cycle.pass_price_ms
         gain[done] = some.num_emitted_tokens - rate[done] * spent
-    return state, position + np.where(fared.settled, fared.accepted + 1, 0), gain
+    return state, position + settled * (accepted + 1), gain

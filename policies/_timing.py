@@ -37,29 +37,24 @@ class Timing(NamedTuple):
 
     def after(self, outcome: Outcome) -> "Timing":
         """After a cycle, in which all rows waited for the slowest."""
-        cycle = outcome.cycle
-        context = (cycle.prompt_tokens + cycle.emitted_tokens).max(keepdims=True)
+        cycle, costs = outcome.cycle, outcome.cycle.costs
+        at = cycle.batch_size, (cycle.prompt_tokens + cycle.emitted_tokens).max(keepdims=True)
         steps = outcome.num_draft_tokens
+        widest = steps.max(keepdims=True)
         if outcome.decision.catch_up is not None:
             steps = np.maximum(steps, outcome.decision.catch_up)
         measured, modelled = self.measured.copy(), self.modelled.copy()
         alone = len(cycle.drafters) == 1
         for i, name in enumerate(cycle.drafters):
             own = steps if alone else steps[outcome.drafter == i]
-            most = own.max(initial=0)
+            most = own.max(keepdims=True, initial=0)
             # Where several drafters drafted in turn, their times can't be told apart.
-            if most == 0 or (not alone and own.size < (steps > 0).sum()):
+            if most[0] == 0 or (not alone and own.size < (steps > 0).sum()):
                 continue
-            costs = cycle.costs.of_drafter(name)
-            asked = np.full(1, most)
             measured[i] = _MEMORY * measured[i] + outcome.draft_ms.max()
-            modelled[i] = (
-                _MEMORY * modelled[i] + costs.draft_ms(asked, cycle.batch_size, context)[0]
-            )
-        widest = outcome.num_draft_tokens.max(keepdims=True)
-        passed = cycle.costs.verify_ms(widest, cycle.batch_size, context)[0]
+            modelled[i] = _MEMORY * modelled[i] + costs.of_drafter(name).draft_ms(most, *at)[0]
         measured[-1] = _MEMORY * measured[-1] + outcome.verify_ms.max()
-        modelled[-1] = _MEMORY * modelled[-1] + passed
+        modelled[-1] = _MEMORY * modelled[-1] + costs.verify_ms(widest, *at)[0]
         return Timing(measured, modelled)
 
     def unit(self) -> float:
@@ -74,11 +69,10 @@ class Timing(NamedTuple):
         slower = self._ratio(i) / self.unit() - 1.0
         if abs(slower) < _SAME or self.modelled[i] == 0.0:
             return priced
-        context = (cycle.prompt_tokens + cycle.emitted_tokens).max(keepdims=True)
         tau = np.arange(priced.shape[1])
-        draft = cycle.costs.of_drafter(cycle.drafters[i]).draft_ms(
-            tau, cycle.batch_size, np.broadcast_to(context, tau.shape)
-        )
+        context = np.full(tau.size, (cycle.prompt_tokens + cycle.emitted_tokens).max())
+        costs = cycle.costs.of_drafter(cycle.drafters[i])
+        draft = costs.draft_ms(tau, cycle.batch_size, context)
         return priced + slower * draft
 
     def spent_ms(self, outcome: Outcome) -> FloatArray:

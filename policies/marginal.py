@@ -71,6 +71,7 @@ _PACE = 1.0 - 1.0 / 16.0
 _FLEET_PACE = 1.0 - 1.0 / 128.0
 _LEANING_PASSES = 32.0
 """A sequence's rate leans on that of all sequences as on so many plain passes."""
+_DRAFTERS = np.arange(MAX_DRAFTERS)
 
 
 class Rows(NamedTuple):
@@ -164,26 +165,30 @@ class Marginal(Policy[Rows, Fleet]):
 
     def decide(self, state: State[Rows, Fleet], cycle: Cycle) -> Decision:
         rows, fleet = state
-        best = np.full(cycle.max_tau.size, -np.inf)
-        tau = upto = np.zeros_like(cycle.max_tau)
+        rate, certain = tokens_per_ms(state, cycle), np.ones(cycle.max_tau.size)
         drafter = cycle.drafter
-        probe = catch_up = np.zeros(best.shape, np.bool_)
-        rate, certain = tokens_per_ms(state, cycle), np.ones(best.shape)
+        probe = catch_up = np.zeros(rate.size, np.bool_)
+        blind = self.evidence != "text" or fleet.blind[0]
         for i in range(len(cycle.drafters)):
             priced = fleet.timing.priced_ms(cycle, i)
-            longest = np.where(cycle.available[:, i], cycle.max_tau, 0)
+            longest = cycle.max_tau * cycle.available[:, i]
             own, worth = _best(rows.past, fleet.learned, i, rate, priced, longest, certain)
-            better = worth > best
-            best = np.where(better, worth, best)
-            tau = np.where(better, own, tau)
             stops_inside = self.inside and fleet.confidence.speaks[i]
-            upto = np.where(better, np.where(own > 0, longest, 0) if stops_inside else own, upto)
-            drafter = np.where(better & cycle.available[:, i], i, drafter)
+            reach = longest * (own > 0) if stops_inside else own
+            if i == 0:
+                best, tau, upto = worth, own, reach
+            else:
+                better = worth > best
+                best = np.where(better, worth, best)
+                tau = np.where(better, own, tau)
+                upto = np.where(better, reach, upto)
+                drafter = np.where(better & cycle.available[:, i], i, drafter)
             pause = _pause(priced, self.upkeep)
             catch_up = catch_up | (cycle.behind_tokens[:, i] >= pause)
-            idle = cycle.emitted_tokens - rows.drafted[:, i]
-            probe = probe | ((idle >= pause) & (drafter == i))
-        if self.evidence != "text" or fleet.blind[0]:
+            if blind:
+                idle = cycle.emitted_tokens - rows.drafted[:, i]
+                probe = probe | ((idle >= pause) & (drafter == i))
+        if blind:
             return Decision(cycle.clip(np.maximum(upto, probe)), Memo(tau), drafter)
         return Decision(cycle.clip(upto), Memo(tau), drafter, catch_up)
 
@@ -237,7 +242,7 @@ class Marginal(Policy[Rows, Fleet]):
                 confidence = confidence.after(outcome, i, chance, self.memory)
         timing = fleet.timing.after(outcome)
         emitted, spent = outcome.num_emitted_tokens, timing.spent_ms(outcome)
-        drafts = np.arange(MAX_DRAFTERS) == outcome.drafter[:, None]
+        drafts = outcome.drafter[:, None] == _DRAFTERS
         drafted = np.where(drafts, outcome.cycle.emitted_tokens[:, None], rows.drafted)
         fade = _FLEET_PACE**emitted.size
         return State(
@@ -257,7 +262,7 @@ def tokens_per_ms(state: State[Rows, Fleet], cycle: Cycle) -> FloatArray:
     """Tokens per priced millisecond, ``[B]``: the sequence's own, leaning on everybody's."""
     rows, fleet = state
     plain = cycle.costs.plain_ms + cycle.pass_price_ms
-    common = (fleet.tokens + _FIRST_RATE) / (fleet.time_ms + plain)
+    common = (float(fleet.tokens[0]) + _FIRST_RATE) / (float(fleet.time_ms[0]) + plain)
     lean = _LEANING_PASSES * plain
     rate: FloatArray = (rows.tokens + common * lean) / (rows.time_ms + lean)
     return rate

@@ -28,7 +28,7 @@ import numpy as np
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec.errors import PolicySpecError
-from adaptive_spec.policies._shadows import Text, replay_one, replay_static
+from adaptive_spec.policies._shadows import fared, replay_one, replay_static
 from adaptive_spec.policies._timing import Timing
 from adaptive_spec.policies.marginal import Marginal, tokens_per_ms
 from adaptive_spec.policy import Cycle, Decision, DraftSignals, Outcome, Policy, State
@@ -193,7 +193,7 @@ class Portfolio(Policy[Rows, Shared]):
                 tau = cycle.clip(np.full_like(tau, leader))
             else:
                 tau = self._others[leader - _STATIC].decide(_of(state, leader - _STATIC), cycle).tau
-        followed = np.full_like(tau, _FIRST if leader is None else leader)
+        followed = np.full(tau.size, _FIRST if leader is None else leader)
         return Decision(tau, Memo(followed, first.memo), drafter, first.catch_up)
 
     @property
@@ -217,39 +217,35 @@ class Portfolio(Policy[Rows, Shared]):
     def update(self, state: State[Rows, Shared], outcome: Outcome) -> State[Rows, Shared]:
         rows, shared = state
         first = self._first.update(State(rows.first, shared.first), outcome)
-        state = State(rows._replace(first=first.rows), shared._replace(first=first.shared))
         if outcome.runs is None:
-            return state
+            return State(rows._replace(first=first.rows), shared._replace(first=first.shared))
         cycle, runs = outcome.cycle, outcome.runs
         rate, timing = tokens_per_ms(first, cycle), first.shared.timing
-        # A shadow that has fallen out of the window goes on from where that begins.
-        oldest = np.minimum(runs.end - runs.length.shape[2], runs.known.min(axis=1))
-        begun = np.maximum(rows.position, oldest[:, None])
-        position, gain = begun.copy(), np.zeros(begun.shape)
-        position[:, :_STATIC], gain[:, :_STATIC] = replay_static(
-            runs, begun[:, :_STATIC], timing.priced_ms(cycle), rate
-        )
+        priced = timing.priced_ms(cycle)
+        position, gain = replay_static(runs, rows.position, _STATIC, priced, rate)
+        of_first = _gain_of_first(outcome, timing, rate).sum()
+        emitted = outcome.num_emitted_tokens.sum()
+        faded = np.exp(-emitted / self.memory)
+        gained = faded * shared.gained + np.array([of_first, emitted])
+        # Static tau went over the same text as the driver; the others did at other times.
+        ahead = gain.sum(axis=0) - of_first
+        ahead[_STATIC:] = 0.0
+        others = State(rows.others, shared.others)
         turn, late = divmod(int(shared.turn[0]), _EVERY)
         if self._others and not late:
             expert = _STATIC + turn
-            other, position[:, expert], gain[:, expert] = replay_one(
-                self._others[turn], _of(state, turn), Text.of(runs), begun[:, expert], cycle, rate
+            begun = position[:, expert].copy()
+            own, position[:, expert], gain[:, expert] = replay_one(
+                self._others[turn], _of(state, turn), runs, begun, cycle, rate
             )
-            state = _with(state, turn, other)
-        of_first = _gain_of_first(outcome, timing, rate)
-        emitted = float(outcome.num_emitted_tokens.sum())
-        faded = np.exp(-emitted / self.memory)
-        gained = faded * shared.gained + [of_first.sum(), emitted]
-        # Static tau went over the same text as the driver; the others did at other times.
-        ahead = gain.sum(axis=0) - of_first.sum()
-        if not late:
-            moved = (position - begun)[:, _STATIC:].sum(axis=0)
-            ahead[_STATIC:] = gain[:, _STATIC:].sum(axis=0) - moved * gained[0] / gained[1]
-        else:
-            ahead[_STATIC:] = 0.0
+            others = _with(others, turn, own)
+            moved = (position[:, expert] - begun).sum()
+            ahead[expert] = gain[:, expert].sum() - moved * gained[0] / gained[1]
         return State(
-            state.rows._replace(position=position),
-            state.shared._replace(
+            Rows(first.rows, others.rows, position),
+            Shared(
+                first.shared,
+                others.shared,
                 lead=faded * shared.lead + ahead,
                 spread=faded**2 * shared.spread + ahead**2,
                 gained=gained,
@@ -282,8 +278,8 @@ class Portfolio(Policy[Rows, Shared]):
         leader = self._leader(shared)
         if leader is not None and leader >= _STATIC:
             return np.array([(leader - _STATIC) * _EVERY])
-        turn: IntArray = (shared.turn + 1) % (max(len(self._others), 1) * _EVERY)
-        return turn
+        turns = max(len(self._others), 1) * _EVERY
+        return np.array([(int(shared.turn[0]) + 1) % turns])
 
 
 def _gain_of_first(outcome: Outcome, timing: Timing, rate: FloatArray) -> FloatArray:
@@ -299,10 +295,10 @@ def _gain_of_first(outcome: Outcome, timing: Timing, rate: FloatArray) -> FloatA
         return gained
     assert outcome.runs is not None
     tau = memo.tau
-    fared = Text.of(outcome.runs).at(outcome.cycle.emitted_tokens, tau)
+    drafted, accepted, _, _ = fared(outcome.runs, outcome.cycle.emitted_tokens, tau)
     priced = timing.priced_ms(outcome.cycle)
-    spent = priced[np.arange(tau.size) if priced.shape[0] > 1 else 0, fared.drafted]
-    elsewhere: FloatArray = (1.0 - rate * spent / (fared.accepted + 1)) * emitted
+    spent = priced[np.arange(tau.size) if priced.shape[0] > 1 else 0, drafted]
+    elsewhere: FloatArray = (1.0 - rate * spent / (accepted + 1)) * emitted
     return elsewhere
 
 
@@ -311,11 +307,9 @@ def _of(state: State[Rows, Shared], expert: int) -> State[Any, Any]:
     return State(state.rows.others[expert], state.shared.others[expert])
 
 
-def _with(state: State[Rows, Shared], expert: int, new: State[Any, Any]) -> State[Rows, Shared]:
-    """The state with that of one of the further policies replaced."""
+def _with(others: State[Any, Any], expert: int, new: State[Any, Any]) -> State[Any, Any]:
+    """The states of the further policies, that of one of them replaced."""
     field = f"expert_{expert}"
-    rows, shared = state
     return State(
-        rows._replace(others=rows.others._replace(**{field: new.rows})),
-        shared._replace(others=shared.others._replace(**{field: new.shared})),
+        others.rows._replace(**{field: new.rows}), others.shared._replace(**{field: new.shared})
     )

