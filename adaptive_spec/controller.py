@@ -24,6 +24,7 @@ from adaptive_spec._rows import UNLIMITED_TOKENS, Counters, RowTable
 from adaptive_spec.answers import checked_decision, require_state, who_catches_up
 from adaptive_spec.constraints import ByClass, Constraints, EndReason, Feasibility, Keeper, Ledger
 from adaptive_spec.costs import CostModel
+from adaptive_spec.cycle_times import cycle_times, times
 from adaptive_spec.errors import ConfigError
 from adaptive_spec.hints import Hints
 from adaptive_spec.policy import (
@@ -234,7 +235,7 @@ class Controller:
         if request_class is None:
             request_class = np.zeros(prompt.size, np.int64)
         own_passes = self._keeper.admit(request_class)
-        waited = _times(np.zeros(prompt.size) if waited_ms is None else waited_ms, 0.0)
+        waited = times(np.zeros(prompt.size) if waited_ms is None else waited_ms, 0.0)
         rows = self._rows.add(
             prompt, limit, np.minimum(reach, limit), request_class, own_passes, waited
         )
@@ -350,18 +351,16 @@ class Controller:
                 f"{num_accepted_tokens.tolist()[:8]}, {num_draft_tokens.tolist()[:8]} and "
                 f"{plan.tau.tolist()[:8]}"
             )
-        context = cycle.prompt_tokens + cycle.emitted_tokens
-        widest, longest = num_draft_tokens, context
-        if self.lockstep and context.size > 1:
-            widest = np.full_like(widest, widest.max())
-            longest = np.full_like(context, context.max())
         drafter = np.where(num_draft_tokens > 0, plan.drafter, NO_DRAFTER)
-        if draft_ms is None or not _are_times(draft_ms):
-            modelled = self._draft_ms(drafter, num_draft_tokens, plan.catch_up, longest)
-            draft_ms = modelled if draft_ms is None else _times(draft_ms, modelled)
-        if verify_ms is None or not _are_times(verify_ms):
-            modelled = self.costs.verify_ms(widest, cycle.batch_size, longest)
-            verify_ms = modelled if verify_ms is None else _times(verify_ms, modelled)
+        spent_ms = cycle_times(
+            cycle,
+            drafter,
+            num_draft_tokens,
+            plan.catch_up,
+            lockstep=self.lockstep,
+            draft_ms=draft_ms,
+            verify_ms=verify_ms,
+        )
         outcome = Outcome(
             cycle,
             plan.decision,
@@ -370,8 +369,7 @@ class Controller:
             num_draft_tokens,
             num_accepted_tokens,
             num_emitted_tokens,
-            _per_row(draft_ms, context.size),
-            _per_row(verify_ms, context.size),
+            *spent_ms,
             signals,
             runs,
         )
@@ -431,7 +429,7 @@ class Controller:
     def elapse(self, rows: IntArray, waited_ms: float | FloatArray) -> None:
         """Time, ``[B]``, that passed for these rows besides their cycles."""
         now = self._rows.at(rows)
-        waited = _times(np.broadcast_to(waited_ms, rows.shape), 0.0)
+        waited = times(np.broadcast_to(waited_ms, rows.shape), 0.0)
         self._rows.change(rows, elapsed_ms=now.elapsed_ms + waited)
 
     def release(self, rows: IntArray, *, finished: bool = True) -> None:
@@ -447,22 +445,6 @@ class Controller:
             raise ConfigError(f"release: rows {rows.tolist()[:8]} are not all in use")
         self._keeper.leave(now, finished=finished)
         self._rows.free(rows)
-
-    def _draft_ms(
-        self, drafter: IntArray, drafted: IntArray, catch_up: BoolArray, context_tokens: IntArray
-    ) -> FloatArray:
-        """Time of drafting, ``[B]``; in lockstep every row waits for all drafters in turn.
-
-        A drafter that catches up reads in one step, which costs what drafting one token does.
-        """
-        total = np.zeros(drafted.size)
-        batch_size = drafted.size if self.lockstep else 1
-        for i, name in enumerate(self.drafters):
-            own = np.where(drafter == i, drafted, catch_up[:, i])
-            if own.any():
-                widest = np.full_like(own, own.max()) if self.lockstep else own
-                total += self.costs.of_drafter(name).draft_ms(widest, batch_size, context_tokens)
-        return total
 
     def _cycle(
         self, now: Counters, available: BoolArray, behind: IntArray, hints: Hints | None
@@ -533,18 +515,3 @@ class Controller:
 def _require_shape(name: str, given: npt.NDArray[Any], shape: tuple[int, ...]) -> None:
     if given.shape != shape:
         raise ConfigError(f"{name}: has shape {given.shape}, expected {shape}")
-
-
-def _are_times(given: float | FloatArray) -> bool:
-    """Whether all are finite and >= 0."""
-    return bool(np.isfinite(given).all() and np.min(given, initial=0.0) >= 0)
-
-
-def _times(given: float | FloatArray, otherwise: float | FloatArray) -> FloatArray:
-    """Times, and ``otherwise`` where something is none."""
-    known: FloatArray = np.where(np.isfinite(given) & (np.asarray(given) >= 0), given, otherwise)
-    return known
-
-
-def _per_row(time_ms: float | FloatArray, rows: int) -> FloatArray:
-    return time_ms if isinstance(time_ms, np.ndarray) else np.full(rows, time_ms, np.float64)

@@ -27,6 +27,7 @@ ENGINE = (
     "adaptive_spec.registry",
     "adaptive_spec.answers",
     "adaptive_spec.constraints",
+    "adaptive_spec.cycle_times",
     "adaptive_spec.controller",
     "adaptive_spec.foreseen",
 )
@@ -50,11 +51,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "adaptive_spec.policy": RECORDS,
     "adaptive_spec.state": (*RECORDS, "adaptive_spec.policy"),
     "adaptive_spec.registry": (*RECORDS, "adaptive_spec.policy"),
+    "adaptive_spec.cycle_times": (*RECORDS, "adaptive_spec.policy"),
     "adaptive_spec.answers": (*RECORDS, "adaptive_spec.policy"),
     "adaptive_spec.constraints": (*RECORDS, "adaptive_spec.policy", "adaptive_spec.constraints"),
     "adaptive_spec.controller": (
         *RECORDS,
         "adaptive_spec.constraints",
+        "adaptive_spec.cycle_times",
         "adaptive_spec.policy",
         "adaptive_spec.state",
         "adaptive_spec.answers",

@@ -184,7 +184,12 @@ class DecodingEngine:
         """
         verifier = self.verifier
         return self._run(
-            Intake(requests, context_limit=verifier.context_limit, vocab_size=verifier.vocab_size)
+            Intake(
+                requests,
+                context_limit=verifier.context_limit,
+                vocab_size=verifier.vocab_size,
+                classes=self.controller.constraints.names,
+            )
         )
 
     def cancel(self, request_id: str) -> None:
@@ -388,7 +393,9 @@ class DecodingEngine:
             if request.id in self._cancelled:
                 events.append(Finished(sequence.completion("cancelled", self.rule)))
                 continue
-            row = self._slots.take(sequence.text, sequence.limit)
+            row = self._slots.take(
+                sequence.text, sequence.limit, request.request_class, self._waited_ms(request)
+            )
             if self._back is not None:
                 self._back.begin(row)
             if self._hints is not None:
@@ -396,6 +403,11 @@ class DecodingEngine:
             self._running[row] = sequence
             admitted.append(row)
         return events + (self._read(admitted) if admitted else [])
+
+    def _waited_ms(self, request: Request) -> float:
+        if request.arrival_s is None or not self._measured_times:
+            return 0.0
+        return (time.monotonic() - request.arrival_s) * 1e3
 
     def _sequence(self, request: Request) -> RunningSequence:
         prompt = np.asarray(request.prompt_ids).tolist()
@@ -415,6 +427,8 @@ class DecodingEngine:
                 return [self._fail(rows[0], error)]
         else:
             elapsed_ms = (time.perf_counter() - began) * 1e3
+            if self._measured_times:  # everybody waited for it
+                self.controller.elapse(self.controller.running, elapsed_ms)
             for row in rows:
                 self._running[row].prefill_ms = elapsed_ms
                 self._running[row].reused_prefix_tokens = reused[row]

@@ -16,9 +16,15 @@ class Intake:
     """
 
     def __init__(
-        self, requests: Iterable[Request | None], *, context_limit: int, vocab_size: int
+        self,
+        requests: Iterable[Request | None],
+        *,
+        context_limit: int,
+        vocab_size: int,
+        classes: tuple[str, ...],
     ) -> None:
         """Takes requests for a verifier of this context and vocabulary; reads none yet."""
+        self._classes = classes
         self.open = True
         self._requests = iter(requests)
         self._context_limit = context_limit
@@ -44,6 +50,11 @@ class Intake:
         if request.id in self._seen:
             raise PromptError(f"request {request.id!r}: two requests have this id")
         self._seen.add(request.id)
+        if request.request_class not in (None, *self._classes):
+            raise PromptError(
+                f"request {request.id!r}: request_class = {request.request_class!r}; there are "
+                f"{', '.join(self._classes)}"
+            )
         ids = np.asarray(request.prompt_ids)
         if ids.ndim != 1 or ids.dtype.kind not in "iu":
             raise PromptError(

@@ -23,6 +23,9 @@ class Request:
       category: free label.
       seed: of the sequence's noise where tokens are sampled, 0 to 2**64 - 1: the same seed and
         prompt give the same noise. None: a seed made of the rule's and ``id``.
+      request_class: name of its class in the controller's constraints; None for the first.
+      arrival_s: when it came, by ``time.monotonic()``, so that waiting counts towards its latency;
+        None: when the engine takes it.
     """
 
     id: str
@@ -30,6 +33,8 @@ class Request:
     max_new_tokens: int
     category: str = ""
     seed: int | None = None
+    request_class: str | None = None
+    arrival_s: float | None = None
 
     def __post_init__(self) -> None:
         if len(self.prompt_ids) == 0:

@@ -28,16 +28,27 @@ class Slots:
         self._drafting: set[int] = set()  # rows in use whose text fits the drafter's context
         self._held: dict[int, list[int]] = {}  # by row, in use or not: what its cache begins with
 
-    def take(self, text: list[int], limit: int) -> int:
+    def take(
+        self, text: list[int], limit: int, request_class: str | None = None, waited_ms: float = 0.0
+    ) -> int:
         """Gives the lowest free row to a sequence.
 
         Args:
           text: its prompt, to which verified tokens are appended while it runs.
           limit: most tokens to append.
+          request_class: its class in the controller's constraints; None for the first.
+          waited_ms: time since it came.
         """
         reach = self._draftable_tokens(len(text), limit)
         sizes = (np.array([size], np.int64) for size in (len(text), limit, reach))
-        row = int(self._controller.admit(*sizes)[0])
+        number = 0
+        if request_class is not None:
+            number = self._controller.constraints.number(request_class)
+        row = int(
+            self._controller.admit(
+                *sizes, request_class=np.array([number]), waited_ms=np.array([waited_ms])
+            )[0]
+        )
         self._texts[row] = text
         if reach > 0:
             self._drafting.add(row)
