@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adaptive_spec import ConstantCosts, Constraints, PassBudget, Policy, make_policy
+from adaptive_spec import ConstantCosts, Constraints, LatencyTarget, PassBudget, Policy, make_policy
 from adaptive_spec.decoding import (
     Completion,
 )
@@ -201,17 +201,34 @@ def test_recorded_signals_are_those_of_live_drafts(name: str) -> None:
 
 @pytest.mark.parametrize("batch_size", [1, 3])
 @pytest.mark.parametrize(
-    "budget",
+    ("constraints", "ending"),
     [
-        PassBudget(max_passes=7),
-        PassBudget(average_passes=9.0, patience=3),
-        PassBudget(average_passes=6.0, hard=True, burst_passes=5),
-        PassBudget(average_passes=6.0, hard=True, burst_passes=5, when_spent="carry-on"),
+        (Constraints(PassBudget(max_passes=7)), "budget"),
+        (Constraints(PassBudget(average_passes=9.0, patience=0.3)), None),
+        (Constraints(PassBudget(average_passes=6.0, hard=True, burst_passes=5)), "budget"),
+        (
+            Constraints(
+                PassBudget(average_passes=6.0, hard=True, burst_passes=5, when_spent="carry-on")
+            ),
+            None,
+        ),
+        (Constraints(latency=LatencyTarget(deadline_ms=9.0 * COSTS.plain_ms)), "deadline"),
+        (
+            Constraints(
+                PassBudget(average_passes=7.0, patience=0.3),
+                LatencyTarget(target_ms=12.0 * COSTS.plain_ms, quantile=0.6, patience=0.5),
+            ),
+            None,
+        ),
     ],
 )
-def test_budgets_are_replayed(budget: PassBudget, batch_size: int) -> None:
-    completions = run_both("draft-model", "ewma", batch_size, Constraints(budget))
-    if budget.max_passes:
+def test_constraints_are_replayed(
+    constraints: Constraints, ending: str | None, batch_size: int
+) -> None:
+    for policy in ("ewma", "fixed:tau=1"):
+        completions = run_both("draft-model", policy, batch_size, constraints)
         reasons = {completion.finish_reason for completion in completions}
-        assert "budget" in reasons
-        assert max(len(c.cycles) for c in completions) == budget.max_passes
+        assert ending is None or ending in reasons
+        if constraints.budget is not None and constraints.budget.max_passes is not None:
+            most = max(len(completion.cycles) for completion in completions)
+            assert most == constraints.budget.max_passes
