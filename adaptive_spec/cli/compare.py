@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from adaptive_spec.cli import options
+from adaptive_spec.cli.constraint_options import ConstraintOptions
 from adaptive_spec.cli.output import comparison_table, progress, show, write_json
 from adaptive_spec.cli.simulate import DEFAULT_COSTS, DEFAULT_POLICIES, warn_if_infeasible
 from adaptive_spec.cost_files import parse_costs
@@ -27,8 +28,8 @@ def compare(
         ),
     ] = None,
     max_draft_tokens: options.MaxDraftTokensOption = 10,
-    average_passes: options.AveragePassesOption = None,
-    max_passes: options.MaxPassesOption = None,
+    *,
+    promised: ConstraintOptions,
     resamples: Annotated[
         int, typer.Option(min=1, max=1_000_000, help="Bootstrap resamples.")
     ] = 2000,
@@ -38,7 +39,7 @@ def compare(
     """Compare policies on a trace, with paired bootstrap intervals over its prompts."""
     specs = policy or DEFAULT_POLICIES
     built = [make_policy(spec) for spec in specs]
-    constraints = options.pass_budget(average_passes, max_passes)
+    constraints = promised.chosen()
     model = parse_costs(costs)
     traces = read_trace(trace, signals=any(p.looks_inside_draft or p.takes_hints for p in built))
     model.require_drafters(traces.info.drafter_names)
@@ -64,6 +65,5 @@ def compare(
     info = traces.info
     title = f"{len(traces)} sequences, {traces.num_tokens} tokens: {info.verifier}, {info.drafter}"
     show(comparison_table(comparison, title), json_file)
-    if average_passes is not None:
-        warn_if_infeasible(traces, average_passes, max_draft_tokens)
+    warn_if_infeasible(traces, constraints, max_draft_tokens)
     write_json(comparison.as_dict(), json_file)

@@ -7,6 +7,7 @@ import typer
 
 from adaptive_spec._optional import require
 from adaptive_spec.cli import options
+from adaptive_spec.cli.constraint_options import ConstraintOptions
 from adaptive_spec.cli.failures import Failures
 from adaptive_spec.cli.live import say_if_memory_ran_out
 from adaptive_spec.cli.live_options import ModelOptions, PromptOptions
@@ -39,8 +40,7 @@ def generate(
     ] = None,
     costs: options.CostsOption = None,
     max_draft_tokens: options.MaxDraftTokensOption = 10,
-    average_passes: options.AveragePassesOption = None,
-    max_passes: options.MaxPassesOption = None,
+    promised: ConstraintOptions,
     sampling: SamplingOptions,
     seed: options.SeedOption = 0,
     cycles: Annotated[
@@ -60,7 +60,7 @@ def generate(
         require("pyarrow", "trace")
     wanted = (Prompt("prompt", prompt),) if prompt is not None else asked.chosen()
     chosen = make_policy(policy)
-    constraints = options.pass_budget(average_passes, max_passes)
+    constraints = promised.chosen()
     given = None if costs is None else parse_costs(costs)
     rule = sampling.chosen(seed)
     models.require_room(max_draft_tokens)

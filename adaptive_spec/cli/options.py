@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from adaptive_spec.cli.output import STDOUT
-from adaptive_spec.constraints import Constraints, PassBudget
 from adaptive_spec.errors import ConfigError
 
 AUTO = "auto"
@@ -103,17 +102,6 @@ ReplayCostsOption = Annotated[str, _COSTS]
 MaxDraftTokensOption = Annotated[
     int, typer.Option(min=0, max=1024, help="Largest tau.", rich_help_panel=CONTROL)
 ]
-AveragePassesOption = Annotated[
-    float | None,
-    typer.Option(help="Verifier passes per request to keep on average.", rich_help_panel=CONTROL),
-]
-MaxPassesOption = Annotated[
-    int | None,
-    typer.Option(
-        help="Most verifier passes of one request; it ends when they are spent.",
-        rich_help_panel=CONTROL,
-    ),
-]
 SeedOption = Annotated[
     int,
     typer.Option(
@@ -169,10 +157,3 @@ JsonOption = Annotated[
 TraceArgument = Annotated[
     Path, typer.Argument(help="A trace: file or folder.", show_default=False, metavar="TRACE")
 ]
-
-
-def pass_budget(average_passes: float | None, max_passes: int | None) -> Constraints:
-    """The constraints of the two options."""
-    if average_passes is None and max_passes is None:
-        return Constraints()
-    return Constraints(PassBudget(average_passes=average_passes, max_passes=max_passes))

@@ -5,7 +5,9 @@ from typing import Annotated
 import typer
 
 from adaptive_spec.cli import options
+from adaptive_spec.cli.constraint_options import ConstraintOptions
 from adaptive_spec.cli.output import notes, progress, show, summary_table, write_json
+from adaptive_spec.constraints import Constraints
 from adaptive_spec.cost_files import parse_costs
 from adaptive_spec.registry import make_policy
 from adaptive_spec.simulations.hindsight import least_passes
@@ -22,8 +24,8 @@ def simulate(
     policy: options.PoliciesOption = None,
     costs: options.ReplayCostsOption = DEFAULT_COSTS,
     max_draft_tokens: options.MaxDraftTokensOption = 10,
-    average_passes: options.AveragePassesOption = None,
-    max_passes: options.MaxPassesOption = None,
+    *,
+    promised: ConstraintOptions,
     concurrency: Annotated[
         int | None,
         typer.Option(min=1, help="Sequences that share a verifier pass; default: each alone."),
@@ -34,7 +36,7 @@ def simulate(
     """Replay policies on a trace: what the live engine would have done, cycle for cycle."""
     specs = policy or DEFAULT_POLICIES
     built = [make_policy(spec) for spec in specs]
-    constraints = options.pass_budget(average_passes, max_passes)
+    constraints = promised.chosen()
     model = parse_costs(costs)
     traces = read_trace(trace, signals=any(p.looks_inside_draft or p.takes_hints for p in built))
     model.require_drafters(traces.info.drafter_names)
@@ -65,8 +67,7 @@ def simulate(
             )
     caption = f"costs: {model}; time in {model.time_unit}, summed over sequences"
     show(summary_table(summaries, _title(traces), caption), json_file)
-    if average_passes is not None:
-        warn_if_infeasible(traces, average_passes, max_draft_tokens)
+    warn_if_infeasible(traces, constraints, max_draft_tokens)
     write_json({"policies": entries, "costs": str(model), "time_unit": model.time_unit}, json_file)
 
 
@@ -75,13 +76,18 @@ def _title(traces: TraceSet) -> str:
     return f"{len(traces)} sequences, {traces.num_tokens} tokens: {info.verifier}, {info.drafter}"
 
 
-def warn_if_infeasible(traces: TraceSet, average_passes: float, max_draft_tokens: int) -> None:
+def warn_if_infeasible(traces: TraceSet, promised: Constraints, max_draft_tokens: int) -> None:
     """Says so when no policy at all could keep an average of passes on this trace."""
-    least = float(least_passes(traces, max_draft_tokens=max_draft_tokens).mean())
-    if least > average_passes:
+    budget = promised.budget
+    if budget is None or budget.average_passes is None:
+        return
+    passes = least_passes(traces, max_draft_tokens=max_draft_tokens)
+    per_token = budget.per == "token"
+    least = passes.sum() / traces.num_tokens if per_token else passes.mean()
+    if least > budget.average_passes:
         notes.print(
-            f"infeasible: no policy can keep {average_passes:g} passes per request here; the least "
-            f"possible, with tau up to {max_draft_tokens}, is {least:.2f}",
+            f"infeasible: no policy can keep {budget.average_passes:g} passes per {budget.per} "
+            f"here; the least possible, with tau up to {max_draft_tokens}, is {least:.2f}",
             style="bold red",
             soft_wrap=True,
         )

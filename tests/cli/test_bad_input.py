@@ -63,7 +63,7 @@ def test_a_foreign_parquet_file(tmp_path: Path) -> None:
         (("--costs", "missing.json"), "'missing.json': cannot be read"),
         (("--max-draft-tokens", "5000"), "--max-draft-tokens"),
         (("--max-draft-tokens", "-1"), "--max-draft-tokens"),
-        (("--average-passes", "nan"), "average_passes = nan; it must be above 0"),
+        (("--average-passes", "nan"), "average_passes = nan; per request it must be at least 1"),
         (("--average-passes", "-1"), "average_passes = -1.0"),
         (("--average-passes", "0"), "average_passes = 0.0"),
         (("--max-passes", "0"), "max_passes = 0; it must be at least 1"),

@@ -1,0 +1,55 @@
+from pathlib import Path
+
+import pytest
+
+from tests.cli.running import refuse, succeed
+
+
+def passes(trace: Path, *options: object) -> float:
+    command = ("simulate", trace, "-p", "fixed:tau=0", "--json", "-")
+    (entry,) = succeed(*command, *options).json()["policies"]
+    return float(entry["passes_per_request"])
+
+
+def test_a_hard_average_ends_requests_and_carry_on_does_not(trace: Path) -> None:
+    assert passes(trace) == 30
+    hard = ("--average-passes", 5, "--hard-average", "--burst-passes", 4)
+    assert passes(trace, *hard) <= 5 + 4 / 4
+    cut = succeed("simulate", trace, *hard, "-p", "fixed:tau=0", "--json", "-").json()
+    assert cut["policies"][0]["ended_by_budget"] > 0
+    going_on = succeed(
+        "simulate", trace, *hard, "--when-spent", "carry-on", "-p", "fixed:tau=0", "--json", "-"
+    ).json()
+    assert going_on["policies"][0]["ended_by_budget"] == 0
+    assert going_on["policies"][0]["tokens"] == 120
+
+
+def test_a_deadline_ends_requests(trace: Path) -> None:
+    assert passes(trace, "--deadline", 7) == 7
+
+
+def test_infeasible_is_said_per_token_too(trace: Path) -> None:
+    command = ("simulate", trace, "--average-passes", 0.01, "--passes-per", "token")
+    assert "no policy can keep 0.01 passes per token" in succeed(*command).err.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--average-passes", 0), "per request it must be at least 1"),
+        (("--average-passes", 5, "--max-passes", 3), "could then never be reached"),
+        (("--hard-average",), "need --average-passes"),
+        (("--passes-per", "token"), "need --average-passes"),
+        (("--passes-per", "day"), "'day'"),
+        (("--burst-passes", 3), "belongs to --hard-average"),
+        (("--when-spent", "carry-on"), "needs --max-passes or --hard-average"),
+        (("--latency-target", -250), "target_ms = -250"),
+        (("--latency-target", 250, "--latency-quantile", 1.5), "quantile = 1.5"),
+        (("--latency-target", 250, "--deadline", 100), "is below target_ms"),
+    ],
+)
+@pytest.mark.parametrize("command", ["simulate", "compare"])
+def test_absurd_constraints_are_refused(
+    trace: Path, command: str, options: tuple[object, ...], message: str
+) -> None:
+    assert message in refuse(command, trace, *options)
