@@ -8,10 +8,11 @@ alone would be short-sighted. So it drafts on while the next token is worth its 
 
 ``S`` comes from ``_history``: a logistic regression on the streak and the level of agreement,
 learned from every position of the text (``Outcome.runs``) and shared by all sequences. Nothing is
-drafted to explore: a drafter that has not read the text for a while is made to catch up. Where
-there is no such fact (rejection sampling) it learns from what was drafted, of which it judges each
-token tested and no others (the product-limit estimator's way with censored runs, Kaplan and Meier,
-JASA 1958).
+drafted to explore: a drafter that has not read the text for a while is made to catch up, when that
+is worth its time (``_looks``). Where there is no such fact (rejection sampling) it learns from what
+was drafted, of which it judges each token tested and no others (the product-limit estimator's way
+with censored runs, Kaplan and Meier, JASA 1958). There a token is drafted to know, every so often:
+it takes several to tell anything, so that these do not become rarer.
 
 ``ahead(k)`` is what is left of a run where a draft stops short of its end: the next cycle would
 begin inside the run, and do better there than after a refusal, by ``value(streak + k + 1) -
@@ -50,6 +51,7 @@ from adaptive_spec.policies._history import (
     chances,
     for_kernels,
 )
+from adaptive_spec.policies._looks import Looks, Stakes, shortest_pause
 from adaptive_spec.policies._timing import Timing
 from adaptive_spec.policy import (
     MAX_DRAFTERS,
@@ -102,6 +104,7 @@ class Fleet(NamedTuple):
       learned: how likely tokens are accepted; ``confidence``: what drafters' own word is worth.
       tokens, time_ms: ``[1]`` emitted, and priced time spent, discounted.
       timing: how long cycles take, against the cost model.
+      looks: what it has brought to look how idle drafters would do.
       blind: ``[1]`` bool, whether the last outcome told nothing of the text.
     """
 
@@ -110,6 +113,7 @@ class Fleet(NamedTuple):
     tokens: FloatArray
     time_ms: FloatArray
     timing: Timing
+    looks: Looks
     blind: BoolArray
 
 
@@ -119,8 +123,8 @@ class Marginal(Policy[Rows, Fleet]):
 
     Attributes:
       memory: tokens that are remembered of how acceptance depends on history, at least 1.
-      upkeep: share of the time that may go into knowing how a drafter would do that is not
-        drafting, in (0, 1).
+      upkeep: share of the time that may go into looking how a drafter would do that is not
+        drafting, in (0, 1). How much of it does is learned, where looking shows the text.
       evidence: "text" learns from every position of the text where that is known; "drafts" from
         what was drafted and no more; "lengths" takes accepted lengths for run lengths, as if what
         was not drafted had been refused: what many rules do, here for comparison.
@@ -159,6 +163,7 @@ class Marginal(Policy[Rows, Fleet]):
                 np.zeros(1),
                 np.zeros(1),
                 Timing.fresh(),
+                Looks.fresh(),
                 np.zeros(1, np.bool_),
             ),
         )
@@ -167,8 +172,9 @@ class Marginal(Policy[Rows, Fleet]):
         rows, fleet = state
         rate, certain = tokens_per_ms(state, cycle), np.ones(cycle.max_tau.size)
         drafter = cycle.drafter
-        probe = catch_up = np.zeros(rate.size, np.bool_)
-        blind = self.evidence != "text" or fleet.blind[0]
+        blind = self.evidence != "text" or bool(fleet.blind[0])
+        idle = cycle.emitted_tokens[:, None] - rows.drafted if blind else cycle.behind_tokens
+        due: BoolArray = np.zeros(cycle.behind_tokens.shape, np.bool_)
         for i in range(len(cycle.drafters)):
             priced = fleet.timing.priced_ms(cycle, i)
             longest = cycle.max_tau * cycle.available[:, i]
@@ -183,14 +189,14 @@ class Marginal(Policy[Rows, Fleet]):
                 tau = np.where(better, own, tau)
                 upto = np.where(better, reach, upto)
                 drafter = np.where(better & cycle.available[:, i], i, drafter)
-            pause = _pause(priced, self.upkeep)
-            catch_up = catch_up | (cycle.behind_tokens[:, i] >= pause)
-            if blind:
-                idle = cycle.emitted_tokens - rows.drafted[:, i]
-                probe = probe | ((idle >= pause) & (drafter == i))
+            if priced.shape[1] > 1:
+                step = priced[:, 1] - priced[:, 0]
+                due[:, i] = idle[:, i] >= shortest_pause(step, priced[:, 0], self.upkeep)
         if blind:
+            probe = (due & (drafter[:, None] == np.arange(due.shape[1]))).any(axis=1)
             return Decision(cycle.clip(np.maximum(upto, probe)), Memo(tau), drafter)
-        return Decision(cycle.clip(upto), Memo(tau), drafter, catch_up)
+        look = self._worth_a_look(state, cycle, due) if due.any() else due[:, 0]
+        return Decision(cycle.clip(upto), Memo(tau), drafter, look)
 
     @property
     def looks_inside_draft(self) -> bool:
@@ -222,6 +228,32 @@ class Marginal(Policy[Rows, Fleet]):
             on[own] = best > depth
         return on
 
+    def _worth_a_look(self, state: State[Rows, Fleet], cycle: Cycle, due: BoolArray) -> BoolArray:
+        """Which rows look at drafters, ``[B]``, of those that are due, ``[B, D]``."""
+        look = np.zeros(due.shape[0], np.bool_)
+        for i in np.flatnonzero(due.any(axis=0)).tolist():
+            some = np.flatnonzero(due[:, i])
+            stakes = _stakes(state, cycle, i, some)
+            unread, left = cycle.behind_tokens[some, i], cycle.remaining_tokens[some]
+            look[some] |= state.shared.looks.pay(i, stakes, unread, left, self.upkeep)
+        return look
+
+    def _after_looks(
+        self, before: State[Rows, Fleet], now: State[Rows, Fleet], outcome: Outcome
+    ) -> Looks:
+        """What looks have brought, after a cycle in which there may have been some."""
+        cycle, looked, looks = outcome.cycle, outcome.decision.catch_up, before.shared.looks
+        if looked is None or not looked.any():
+            return looks
+        for i in range(len(cycle.drafters)):
+            unread = cycle.behind_tokens[:, i]
+            some = np.flatnonzero(looked & (outcome.drafter != i) & (unread > 0))
+            if some.size:
+                stakes = _stakes(before, cycle, i, some)
+                found = _stakes(now, cycle, i, some).gain
+                looks = looks.after(i, stakes, found, unread[some], self.memory)
+        return looks
+
     def update(self, state: State[Rows, Fleet], outcome: Outcome) -> State[Rows, Fleet]:
         rows, fleet = state
         drafters = len(outcome.cycle.drafters)
@@ -245,7 +277,7 @@ class Marginal(Policy[Rows, Fleet]):
         drafts = outcome.drafter[:, None] == _DRAFTERS
         drafted = np.where(drafts, outcome.cycle.emitted_tokens[:, None], rows.drafted)
         fade = _FLEET_PACE**emitted.size
-        return State(
+        now = State(
             Rows(past, drafted, _PACE * rows.tokens + emitted, _PACE * rows.time_ms + spent),
             Fleet(
                 learned,
@@ -253,9 +285,12 @@ class Marginal(Policy[Rows, Fleet]):
                 fade * fleet.tokens + emitted.sum(),
                 fade * fleet.time_ms + spent.sum(),
                 timing,
+                fleet.looks,
                 np.array([outcome.runs is None]),
             ),
         )
+        looks = self._after_looks(state, now, outcome)
+        return State(now.rows, now.shared._replace(looks=looks))
 
 
 def tokens_per_ms(state: State[Rows, Fleet], cycle: Cycle) -> FloatArray:
@@ -295,6 +330,25 @@ def _best(
     return depth + best, gain[np.arange(best.size), best]
 
 
+def _stakes(state: State[Rows, Fleet], cycle: Cycle, drafter: int, some: IntArray) -> Stakes:
+    """What is at stake with a drafter in some of the rows."""
+    rows, at = take_rows(state.rows, some), take_cycle(cycle, some)
+    learned, timing = state.shared.learned, state.shared.timing
+    rate, certain = tokens_per_ms(State(rows, state.shared), at), np.ones(some.size)
+    priced = timing.priced_ms(at, drafter)
+    _, without = _best(rows.past, learned, drafter, rate, priced, 0 * at.max_tau, certain)
+    first = chances(rows.past, learned, drafter, 1)[:, 0]
+    _, beyond = _best(rows.past, learned, drafter, rate, priced, at.max_tau, first, 1)
+    for i in range(len(at.drafters)):
+        if i != drafter:
+            longest = np.where(at.available[:, i], at.max_tau, 0)
+            other = timing.priced_ms(at, i)
+            _, worth = _best(rows.past, learned, i, rate, other, longest, certain)
+            without = np.maximum(without, worth)
+    plain, step = rate * priced[:, 0], rate * (priced[:, 1] - priced[:, 0])
+    return Stakes(first + beyond - without, step, plain)
+
+
 def _gain(outlook: Outlook, price: FloatArray, sure: FloatArray, depth: int) -> FloatArray:
     """What every tau from ``depth`` on brings in tokens, its time's worth taken off.
 
@@ -328,11 +382,3 @@ def _after_streak(value: FloatArray, streak: IntArray) -> FloatArray:
     row = np.arange(value.shape[0])[:, None]
     more: FloatArray = value[row, np.minimum(streak, _STREAKS - 1)] - value[:, :1]
     return more
-
-
-def _pause(priced_ms: FloatArray, upkeep: float) -> FloatArray:
-    """Tokens after which a drafter that is not drafting may read or draft once, ``[B or 1]``."""
-    if priced_ms.shape[1] == 1:
-        return np.full(priced_ms.shape[0], np.inf)
-    step = priced_ms[:, 1] - priced_ms[:, 0]
-    return np.maximum(step / (upkeep * priced_ms[:, 0]), 1.0)
