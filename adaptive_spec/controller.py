@@ -324,6 +324,7 @@ class Controller:
         verify_ms: float | FloatArray | None = None,
         signals: DraftSignals | None = None,
         runs: Runs | None = None,
+        acceptance_probability: FloatArray | None = None,
     ) -> FloatArray:
         """Reports what came of a plan; arrays ``[B]`` in the plan's order.
 
@@ -337,6 +338,7 @@ class Controller:
           verify_ms: measured time of the pass; likewise.
           signals: the draft's signals ``[B, K]``, for policies that look inside it.
           runs: what is known of drafts from recent positions, for policies that look back.
+          acceptance_probability: ``[B, K]``, as in ``Outcome``.
 
         Returns:
           The time of the cycle as the policy was told it, ``[B]``.
@@ -372,6 +374,7 @@ class Controller:
             *spent_ms,
             signals,
             runs,
+            acceptance_probability,
         )
         elapsed = outcome.cycle_ms
         rows = plan.rows

@@ -191,6 +191,10 @@ class Outcome(NamedTuple):
       runs: how drafts from every recent position would have fared, as far as is known now; None
         where the policy does not look back, or where the output depends on tau (rejection
         sampling), so that there is no such fact.
+      acceptance_probability: ``[B, K]`` chance with which each drafted token was to be accepted,
+        once those before it were, in [0, 1]; NaN where none was tested: beyond the first that was
+        refused, which would have followed text that is not there. None where the policy does not
+        look back, nothing was drafted, or verification has no such chance or does not tell.
     """
 
     cycle: Cycle
@@ -204,6 +208,7 @@ class Outcome(NamedTuple):
     verify_ms: FloatArray
     signals: DraftSignals | None = None
     runs: Runs | None = None
+    acceptance_probability: FloatArray | None = None
 
     @property
     def cycle_ms(self) -> FloatArray:

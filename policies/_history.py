@@ -108,18 +108,21 @@ class Tokens(NamedTuple):
     Attributes:
       fresh: ``[B, D]``; ``known``: ``[B, D]`` output positions that are then taken account of.
       agreed: ``[B, D, n]`` whether the drafter would have had the token right.
+      chance: ``[B, D, n]`` how likely that was, where it was left to chance; 1 or 0 as ``agreed``
+        where it was not, or that is not known.
       judged: ``[B, D, n]`` whether that is known, and it would have proposed anything.
       tested: ``[B, D, n, DEPTHS]`` whether it is known how the token fares as the first, second ...
         of a draft that had got so far.
-      passed: ``[B, D, n, DEPTHS]`` whether it is accepted there.
+      passed: ``[B, D, n, DEPTHS]`` how likely it is accepted there.
     """
 
     fresh: IntArray
     known: IntArray
     agreed: BoolArray
+    chance: FloatArray
     judged: BoolArray
     tested: BoolArray
-    passed: BoolArray
+    passed: FloatArray
 
     @classmethod
     def of_runs(cls, runs: Runs, known: IntArray) -> "Tokens":
@@ -137,17 +140,24 @@ class Tokens(NamedTuple):
         length, proposes = runs.length[at], runs.proposes[at]
         began = begin[:, :, None, None] + ahead[:, None] - np.arange(DEPTHS) >= 0
         tested = there & proposes & began & (length >= np.arange(DEPTHS))
-        passed = tested & (length > np.arange(DEPTHS))
-        return cls(
-            count, np.maximum(known, runs.known), passed[..., 0], tested[..., 0], tested, passed
-        )
+        accepted = tested & (length > np.arange(DEPTHS))
+        passed = accepted.astype(np.float64)
+        ends = np.maximum(known, runs.known)
+        agreed, judged = accepted[..., 0], tested[..., 0]
+        return cls(count, ends, agreed, passed[..., 0], judged, tested, passed)
 
     @classmethod
     def of_draft(cls, outcome: Outcome, known: IntArray, *, whole_is_refused: bool) -> "Tokens":
         """What the draft alone shows: its accepted tokens and the first that was refused.
 
+        Where acceptance was left to chance and that is known (rejection sampling), the chance is
+        learned from in place of how the die fell: it has the same mean, given the tokens before,
+        and none of the die's noise (Rao and Blackwell). It is learned from where the die was cast
+        and no further: behind a refused token it would be that of text which acceptance selects
+        against.
+
         ``whole_is_refused`` takes a draft that was accepted whole for one whose next token was
-        refused.
+        refused; chances are left out of account then.
         """
         bits = outcome.agreement()
         if whole_is_refused:
@@ -157,10 +167,15 @@ class Tokens(NamedTuple):
         mine = (np.arange(known.shape[1]) == outcome.drafter[:, None])[:, :, None]
         judged = mine & (bits != UNKNOWN_AGREEMENT)
         agreed = judged & (bits == 1)
+        chance = agreed.astype(np.float64)
+        if outcome.acceptance_probability is not None and not whole_is_refused:
+            told = outcome.acceptance_probability[:, None, :]
+            chance[..., :-1] = np.where(judged[..., :-1] & ~np.isnan(told), told, chance[..., :-1])
         own_depth = np.minimum(np.arange(bits.shape[2]), DEPTHS - 1)[:, None] == np.arange(DEPTHS)
         count = outcome.num_emitted_tokens[:, None] + np.zeros_like(mine[..., 0], np.int64)
         tested = judged[..., None] & own_depth
-        return cls(count, known + count, agreed, judged, tested, agreed[..., None] & own_depth)
+        passed = chance[..., None] * own_depth
+        return cls(count, known + count, agreed, chance, judged, tested, passed)
 
 
 def after_runs(past: Past, learned: Learned, runs: Runs, memory: float) -> tuple[Past, Learned]:
@@ -182,7 +197,7 @@ def after(past: Past, learned: Learned, tokens: Tokens, memory: float) -> tuple[
     drafters = tokens.agreed.shape[1]
     own = Past(*(part[:, :drafters] for part in past))  # type: ignore[arg-type]
     streaks = _streaks(own.streak, tokens.agreed)
-    right = _discounted(own.agreed, tokens.agreed)
+    right = _discounted(own.agreed, tokens.chance)
     judged = _discounted(own.judged, tokens.judged)
     levels = _levels(right[..., :-1, :], judged[..., :-1, :], learned.fleet[:drafters, None])
     weights = _taught(learned.weights, streaks[..., :-1], levels, tokens, memory)
@@ -192,11 +207,11 @@ def after(past: Past, learned: Learned, tokens: Tokens, memory: float) -> tuple[
     ended = Past(tokens.known, streaks[at], right[at], judged[at])
     for part, new in zip(whole, ended, strict=True):
         part[:, :drafters] = new
-    seen = np.stack([tokens.agreed.sum(axis=(0, 2)), tokens.judged.sum(axis=(0, 2))], axis=1)
+    seen = np.stack([tokens.chance.sum(axis=(0, 2)), tokens.judged.sum(axis=(0, 2))], axis=1)
     return whole, Learned(weights, _fleet_after(learned.fleet, seen))
 
 
-def _fleet_after(fleet: FloatArray, seen: IntArray) -> FloatArray:
+def _fleet_after(fleet: FloatArray, seen: IntArray | FloatArray) -> FloatArray:
     """Discounted counts after tokens that agreed and were judged, ``[D, 2]``."""
     counts = fleet.copy()
     counts[: seen.shape[0]] *= _FLEET_DECAY ** seen[:, 1:]
@@ -267,7 +282,7 @@ def _streaks(before: IntArray, agreed: BoolArray) -> IntArray:
     return np.concatenate([before[:, :, None], streak], axis=2)
 
 
-def _discounted(before: FloatArray, happened: BoolArray) -> FloatArray:
+def _discounted(before: FloatArray, happened: BoolArray | FloatArray) -> FloatArray:
     """Discounted counts before each token and after the last, ``[B, D, n + 1, 2]``."""
     old, recent = _kernels(happened.shape[2])
     aged = before[:, :, None, :] * old
@@ -301,6 +316,6 @@ def _taught(
     features[:, 1:6] = _of_depth(DEPTHS)[depth]
     features[:, 6:9] = _OF_STREAK[np.minimum(streaks[row, drafter, token], _LONGEST_STREAK)]
     features[:, 9:] = levels[row, drafter, token]
-    passed = tokens.passed[row, drafter, token, depth].astype(np.float64)
+    passed = tokens.passed[row, drafter, token, depth]
     weight = 1.0 / tokens.tested.sum(axis=3)[row, drafter, token]
     return weights.learn(drafter, features, passed, weight, prior=PRIOR, memory=memory)

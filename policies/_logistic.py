@@ -58,7 +58,7 @@ class Weights(NamedTuple):
         Args:
           regression: ``[n]`` whose sample it is, in ``0..M-1``.
           features: ``[n, F]``.
-          happened: ``[n]`` 1 or 0.
+          happened: ``[n]`` 1 or 0, or the chance of it.
           weight: ``[n]`` what a sample counts, > 0.
           prior: before any sample.
           memory: samples that are remembered, >= 1.

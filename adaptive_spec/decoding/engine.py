@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from adaptive_spec._arrays import BoolArray, IntArray
+from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec.constraints import EndReason
 from adaptive_spec.controller import Controller, Plan
 from adaptive_spec.decoding.cycle_records import cycle_record
@@ -120,6 +120,8 @@ class DecodingEngine:
         self._on_tokens = on_tokens
         self._looks_inside = controller.policy.looks_inside_draft
         # What a drafter would have proposed is a fact only where the output does not depend on tau.
+        # Where the output depends on tau there is nothing to look back on but what was drafted.
+        self._wants_acceptance = controller.policy.looks_back and not rule.tau_invariant
         self._back: LookingBack | None = None
         if drafter is not None and controller.policy.looks_back and rule.tau_invariant:
             self._back = LookingBack(drafter)
@@ -254,7 +256,8 @@ class DecodingEngine:
         texts = [sequence.text for sequence in sequences]
         if self._hints is not None:
             self._hints.after_cycle(plan, draft, emitted, verdict.certainty)
-        self._observe(plan, draft, texts, accepted, emitted, times_ms)
+        chance = verdict.acceptance_probability
+        self._observe(plan, draft, texts, accepted, emitted, chance, times_ms)
         events: list[Event] = []
         for i, (sequence, (tokens, reason)) in enumerate(zip(sequences, emissions, strict=True)):
             cycle = cycle_record(
@@ -345,7 +348,13 @@ class DecodingEngine:
         ids = torch.cat([last, draft.on_device(device)], dim=1)
         logits = self.verifier.extend(plan.rows.tolist(), ids, (draft.num_tokens + 1).tolist())
         texts = [sequence.text for sequence in sequences]
-        block = Block(texts, draft, _seeds(sequences), wants_certainty=self._hints is not None)
+        block = Block(
+            texts,
+            draft,
+            _seeds(sequences),
+            wants_certainty=self._hints is not None,
+            wants_acceptance=self._wants_acceptance,
+        )
         return self.rule.verify(logits, block)
 
     def _observe(
@@ -355,6 +364,7 @@ class DecodingEngine:
         texts: list[list[int]],
         accepted: IntArray,
         emitted: IntArray,
+        chance: FloatArray | None,
         times_ms: tuple[float, float],
     ) -> None:
         draft_ms, verify_ms = times_ms if self._measured_times else (None, None)
@@ -376,6 +386,9 @@ class DecodingEngine:
             verify_ms=verify_ms,
             signals=signals,
             runs=runs,
+            acceptance_probability=(
+                None if chance is None else _widened(chance, plan.cycle.max_draft_tokens)
+            ),
         )
 
     def _admit(self, intake: Intake) -> list[Event]:
@@ -475,6 +488,12 @@ def _reason(request: Request, error: Exception) -> AdaptiveSpecError:
         f"({str(error).strip().partition(chr(10))[0]}); lower max_new_tokens, batch_size (whose "
         "caches take memory, too) or the runner's prefill_chunk_tokens, or take a smaller model"
     )
+
+
+def _widened(columns: FloatArray, width: int) -> FloatArray:
+    """``[B, depth]`` as ``[B, width]``, NaN in what is added."""
+    missing = width - columns.shape[1]
+    return np.pad(columns, ((0, 0), (0, missing)), constant_values=np.nan)
 
 
 def _seeds(sequences: list[RunningSequence]) -> npt.NDArray[np.uint64]:

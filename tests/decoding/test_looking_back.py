@@ -105,6 +105,30 @@ def test_no_run_is_made_out_where_the_output_depends_on_tau() -> None:
     engine(drafter_of("early-exit", 1), policy, 1, rule).complete(REQUESTS[:1])
     assert all(outcome.runs is None for outcome in policy.told)
     assert not any(outcome.cycle.behind_tokens.any() for outcome in policy.told)
+    # What is told instead: the chance of each token that was tested, 1 where it was certain.
+    chances, tested = [], []
+    for outcome in policy.told:
+        chance = outcome.acceptance_probability
+        assert (chance is not None) == bool(outcome.num_draft_tokens.any())
+        if chance is None:
+            continue
+        assert chance.shape == (1, MOST)
+        bits = outcome.agreement()[:, :-1]
+        told = ~np.isnan(chance)
+        assert (told >= (bits >= 0)).all()
+        assert told.sum() <= outcome.num_draft_tokens[0]
+        assert (chance[bits == 1] > 0).all()
+        assert (chance[bits == 0] < 1).all()
+        chances += chance[bits >= 0].tolist()
+        tested += bits[bits >= 0].tolist()
+    assert 0 <= min(chances) < max(chances) <= 1
+    assert len(set(tested)) == 2
+
+
+def test_where_runs_are_told_chances_are_not() -> None:
+    policy = Watchful()
+    engine(drafter_of("early-exit", 1), policy, 1, GREEDY).complete(REQUESTS[:1])
+    assert all(outcome.acceptance_probability is None for outcome in policy.told)
 
 
 @functools.cache

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 
 from adaptive_spec import Controller
-from adaptive_spec._arrays import BoolArray
+from adaptive_spec._arrays import BoolArray, FloatArray
 from adaptive_spec.policies import _history
-from adaptive_spec.policies._history import Learned, Past, Tokens, after, after_runs
+from adaptive_spec.policies._history import Learned, Past, Tokens, after, after_runs, chances
 from adaptive_spec.policies.marginal import Marginal, _best
 from adaptive_spec.policy import Cycle, Decision, DraftSignals, Outcome, State
 from adaptive_spec.runs import Runs, window_of
@@ -37,7 +37,7 @@ def right(*bits: int) -> list[int]:
     return [int(run) for run in run_lengths_of(np.array(bits, np.bool_))]
 
 
-def by_depth(marks: BoolArray) -> list[list[int]]:
+def by_depth(marks: BoolArray | FloatArray) -> list[list[int]]:
     """The depths marked of each token, ``[n]`` lists."""
     return [(np.flatnonzero(token) + 1).tolist() for token in marks[0, 0]]
 
@@ -129,14 +129,29 @@ def test_nothing_new_changes_nothing() -> None:
         np.testing.assert_array_equal(old[1], new[1])
 
 
-def test_a_draft_tells_of_its_own_tokens_only() -> None:
+def drafted(accepted: int, chance: FloatArray | None = None) -> Outcome:
+    """A cycle that drafted four tokens."""
     controller = Controller(Marginal(), costs=CHEAP, max_draft_tokens=4)
     cycle = controller.decide(controller.admit(np.array([10]), np.array([100]))).cycle
+    counts = np.array([4]), np.array([accepted]), np.array([accepted + 1])
+    decision, time = Decision(np.array([4])), np.ones(1)
+    return Outcome(
+        cycle,
+        decision,
+        np.array([4]),
+        np.array([0]),
+        *counts,
+        time,
+        time,
+        acceptance_probability=None if chance is None else chance[None],
+    )
+
+
+def test_a_draft_tells_of_its_own_tokens_only() -> None:
     for accepted, tested, passed in ((2, [[1], [2], [3]], [[1], [2], []]), (4, None, None)):
-        counts = np.array([4]), np.array([accepted]), np.array([accepted + 1])
-        decision, time = Decision(np.array([4])), np.ones(1)
-        outcome = Outcome(cycle, decision, np.array([4]), np.array([0]), *counts, time, time)
-        tokens = Tokens.of_draft(outcome, np.zeros((1, 2), np.int64), whole_is_refused=False)
+        tokens = Tokens.of_draft(
+            drafted(accepted), np.zeros((1, 2), np.int64), whole_is_refused=False
+        )
         assert tokens.known.tolist() == [[accepted + 1] * 2]
         assert not tokens.tested[0, 1].any(), "nobody else drafted"
         if tested is not None:
@@ -146,6 +161,46 @@ def test_a_draft_tells_of_its_own_tokens_only() -> None:
         else:  # accepted whole: the run's end was not seen, nor was the token after the draft
             assert by_depth(tokens.passed) == [[1], [2], [3], [4], []]
             assert by_depth(tokens.tested) == [[1], [2], [3], [4], []]
+
+
+def test_chances_are_learned_from_where_tokens_were_tested() -> None:
+    chance, known = np.array([0.9, np.nan, 0.2, 0.7]), np.zeros((1, 1), np.int64)
+    tokens = Tokens.of_draft(drafted(2, chance), known, whole_is_refused=False)
+    # It is not known of the second, which was accepted; the fourth followed a refused one.
+    assert tokens.chance[0, 0].tolist() == [0.9, 1.0, 0.2, 0.0, 0.0]
+    assert [tokens.passed[0, 0, i, i] for i in range(4)] == [0.9, 1.0, 0.2, 0.0]
+    assert tokens.agreed[0, 0].tolist() == [True, True, False, False, False]
+    assert by_depth(tokens.tested)[:4] == [[1], [2], [3], []]
+    bits = Tokens.of_draft(drafted(2), known, whole_is_refused=False)
+    np.testing.assert_array_equal(tokens.tested, bits.tested)
+    for learner in (drafted(2), drafted(2, chance)):
+        lengths = Tokens.of_draft(learner, known, whole_is_refused=True)
+        assert lengths.chance[0, 0].tolist() == [1.0, 1.0, 0.0, 0.0, 0.0]
+
+
+def squared_error(told: bool, cycles: int) -> float:
+    """Of what is thought of a first token after drafts sampled, in the mean over 30 learners.
+
+    Drafted tokens are accepted with chances from Beta(4, 2), in the mean 2/3.
+    """
+    errors = []
+    for seed in range(30):
+        random, past, learned = np.random.default_rng(seed), Past.fresh(1), Learned.fresh()
+        for _ in range(cycles):
+            chance = random.beta(4.0, 2.0, 4)
+            accepted = int((random.random(4) < chance).cumprod().sum())
+            outcome = drafted(accepted, chance if told else None)
+            tokens = Tokens.of_draft(outcome, past.known[:, :1], whole_is_refused=False)
+            past, learned = after(past, learned, tokens, 1e9)
+        # After a refusal, so that it is not the streak that tells them apart.
+        rested = past._replace(streak=np.zeros_like(past.streak))
+        errors.append(float(chances(rested, learned, 0, 1)[0, 0]) - 2.0 / 3.0)
+    return float(np.square(errors).mean())
+
+
+def test_chances_teach_more_than_how_the_die_fell() -> None:
+    assert squared_error(True, 40) < 0.6 * squared_error(False, 40)
+    assert squared_error(True, 20) < squared_error(False, 40), "half the tokens do"
 
 
 def test_one_token_is_one_sample_however_often_it_is_tested() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from adaptive_spec._arrays import IntArray
+from adaptive_spec._arrays import FloatArray, IntArray
 from adaptive_spec.decoding import transfer
 from adaptive_spec.decoding.draft import Draft
 from adaptive_spec.decoding.sampling.contexts import Contexts
@@ -42,11 +42,14 @@ class Verdict:
       token_ids: for each row, the accepted tokens and the verifier's next one.
       certainty: ``[B]`` how sure the verifier was of that one; None where not asked for, or not
         told.
+      acceptance_probability: ``[B, depth]`` with which the drafted tokens were to be accepted, NaN
+        where none was tested; None where not asked for, or where there is no such chance.
     """
 
     num_accepted_tokens: IntArray
     token_ids: list[list[int]]
     certainty: Certainty | None = None
+    acceptance_probability: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -58,12 +61,14 @@ class Block:
       draft: what follows it; rows that no ``drawn_from`` names proposed without a draw.
       seeds: ``[B]`` of the sequences' noise.
       wants_certainty: whether the verdict is to tell how sure the verifier was.
+      wants_acceptance: whether it is to tell how likely drafted tokens were to be accepted.
     """
 
     texts: Sequence[Sequence[int]]
     draft: Draft
     seeds: npt.NDArray[np.uint64]
     wants_certainty: bool = False
+    wants_acceptance: bool = False
 
     def contexts(self, logits: torch.Tensor) -> Contexts:
         """The places of logits ``[B, width, V]``, row by row."""

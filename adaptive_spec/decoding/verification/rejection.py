@@ -5,9 +5,10 @@ after full acceptance from p itself (Leviathan et al. 2023; Chen et al. 2023). T
 distributed as the verifier's own. A proposal that was not drawn has q = 1 at its token.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from adaptive_spec.decoding import transfer
@@ -44,6 +45,17 @@ def num_accepted(
     return accepted.long().cumprod(1).sum(1)
 
 
+def acceptance_probability(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
+    """Chance ``min(1, p / q)`` that a drafted token is accepted, if those before it are.
+
+    What the uniforms decide by; ``p`` and ``q`` are as for ``num_accepted``. Its mean over drafted
+    tokens is the rate of acceptance at that place, sum over x of ``min(p(x), q(x))``, as is that of
+    the bit, which is noisier. The sum itself would be less so still, but takes both distributions
+    over the whole vocabulary at every place, where this takes nothing that was not worked out.
+    """
+    return torch.where(p >= q, (p > 0).to(p.dtype), p / q)
+
+
 def residual(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
     """What is left of p ``[B, C]`` where a draw from q was refused; weights, not normalised.
 
@@ -76,15 +88,15 @@ class RejectionSampling(VerificationRule):
         place = Places.of(self.sampling, logits, block)
         if logits.shape[1] == 1:
             return place.finish(place.num_drafted, place.p)
-        accepted = num_accepted(
-            place.p_drafted(), _q_drafted(place, block), place.uniforms(), place.num_drafted
-        )
+        p_drafted, q_drafted = place.p_drafted(), _q_drafted(place, block)
+        accepted = num_accepted(p_drafted, q_drafted, place.uniforms(), place.num_drafted)
+        chance = acceptance_probability(p_drafted, q_drafted) if block.wants_acceptance else None
         stop = place.at(accepted)
         q = _q_at(place, block, accepted)
         if stop.token_ids is not None:
             q = q.gather(-1, stop.token_ids)
         left = residual(stop.probabilities(), q)
-        return place.finish(accepted, Distribution(left.log(), stop.token_ids))
+        return place.finish(accepted, Distribution(left.log(), stop.token_ids), chance)
 
 
 class Places(NamedTuple):
@@ -131,18 +143,32 @@ class Places(NamedTuple):
         """The distributions after so many drafted tokens ``[B]`` of each row."""
         return self.p.take(self._index(accepted))
 
-    def finish(self, accepted: torch.Tensor, stop: Distribution) -> Verdict:
-        """Draws each row's next token from ``stop``, reads the device, and gives the verdict."""
+    def finish(
+        self, accepted: torch.Tensor, stop: Distribution, chance: torch.Tensor | None = None
+    ) -> Verdict:
+        """Draws each row's next token from ``stop``, reads the device, and gives the verdict.
+
+        ``chance`` is that of each drafted token, ``[B, width - 1]``, where it is to be told.
+        """
         drawn = stop.draw(self.contexts.keys(Purpose.DRAW)[self._index(accepted)])
         column = torch.arange(self.width, device=accepted.device)
         broken = ~self.p.finite.view(-1, self.width) & (column <= self.num_drafted[:, None])
         drawn = torch.where(broken.any(1), -1, drawn)
-        block, found = self.block, torch.stack([accepted, drawn])
-        if not block.wants_certainty:
-            count, final = block.draft.read_with(found)
-            return verdict(count, final, block.draft.token_ids)
-        (count, final), certainty = block.read(found, self.logits, accepted)
-        return verdict(count, final, block.draft.token_ids, certainty)
+        block, found, certainty = self.block, torch.cat([accepted, drawn]), None
+        if chance is not None:
+            found = torch.cat([found, transfer.as_integers(chance).reshape(-1)])
+        if block.wants_certainty:
+            flat, certainty = block.read(found, self.logits, accepted)
+        else:
+            flat = block.draft.read_with(found)
+        count, final, numbers = np.split(flat, [accepted.numel(), 2 * accepted.numel()])
+        judged = verdict(count, final, block.draft.token_ids, certainty)
+        if chance is None:
+            return judged
+        told = transfer.from_integers(numbers).reshape(chance.shape)
+        depth = np.arange(told.shape[1])
+        tested = (depth <= count[:, None]) & (depth < block.draft.num_tokens[:, None])
+        return replace(judged, acceptance_probability=np.where(tested, told, np.nan))
 
     def _index(self, accepted: torch.Tensor) -> torch.Tensor:
         return torch.arange(accepted.shape[0], device=accepted.device) * self.width + accepted

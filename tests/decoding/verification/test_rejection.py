@@ -8,9 +8,13 @@ import torch
 
 from adaptive_spec import NumericsError
 from adaptive_spec.decoding.draft import Draft
-from adaptive_spec.decoding.sampling import Distribution, SamplingParameters
+from adaptive_spec.decoding.sampling import Distribution, DraftDistributions, SamplingParameters
 from adaptive_spec.decoding.verification import Block, RejectionSampling
-from adaptive_spec.decoding.verification.rejection import num_accepted, residual
+from adaptive_spec.decoding.verification.rejection import (
+    acceptance_probability,
+    num_accepted,
+    residual,
+)
 from tests.decoding.verification.naive import Tables, joint, one_step, p_value, sampled_blocks
 
 DEPTH, VOCABULARY, PARTS = 2, 3, 4
@@ -53,6 +57,47 @@ def test_emitted_blocks_have_exactly_the_verifier_s_distribution(seed: int) -> N
             emitted[draft[:stop]] += weight * rest
     expected = p[0][:, None, None] * p[1][:, :, None] * p[2]
     torch.testing.assert_close(emitted, expected, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_the_mean_of_the_chance_told_is_the_rate_of_acceptance(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    p, q = quarters(generator, 1)[0], quarters(generator, 1)[0]
+    chance = acceptance_probability(p, q)
+    assert ((chance >= 0) & (chance <= 1)).all()
+    # By token, the share of uniforms that accept it; over tokens drawn, what p and q share.
+    for token in range(VOCABULARY):
+        told, drawn = p[token].expand(12, 1), q[token].expand(12, 1)
+        ones = torch.ones(12, dtype=torch.int64)
+        accepted = num_accepted(told, drawn, GRID[:, None].double(), ones)
+        assert chance[token].item() == pytest.approx(accepted.double().mean().item(), abs=1e-12)
+    assert (q * chance).sum().item() == pytest.approx(torch.minimum(p, q).sum().item(), abs=1e-12)
+
+
+@pytest.mark.parametrize("wants_certainty", [False, True])
+def test_chances_are_told_as_far_as_tokens_are_tested(wants_certainty: bool) -> None:
+    # The verifier gives every place 1/2, 1/4, 1/4. The first row's drafts are certain: accepted by
+    # 1/2. The second's are drawn from 1/5, 4/5, 0: token 1 is accepted by 5/16, token 0 for sure.
+    logits = torch.tensor([0.5, 0.25, 0.25]).log().expand(3, 3, 3)
+    q = torch.tensor([0.2, 0.8, 0.0]).log().expand(1, 2, 3)
+    draft = Draft([[0, 0], [0, 1], []], drawn_from=(DraftDistributions(np.array([1]), q),))
+    seen = set()
+    for seed in range(20):
+        block = Block(
+            [[1]] * 3,
+            draft,
+            np.array([seed] * 3, np.uint64),
+            wants_certainty,
+            wants_acceptance=True,
+        )
+        verdict = RejectionSampling().verify(logits, block)
+        assert (verdict.certainty is not None) == wants_certainty
+        told, count = verdict.acceptance_probability, verdict.num_accepted_tokens
+        assert told is not None
+        first = [0.5, 0.5] if count[0] > 0 else [0.5, np.nan]
+        np.testing.assert_allclose(told, [first, [1.0, 0.3125], [np.nan] * 2], rtol=1e-6)
+        seen.add((int(count[0]) > 0, int(count[1])))
+    assert seen == {(one, two) for one in (False, True) for two in (1, 2)}
 
 
 # Chi-square at fixed seeds, each called wrong by chance with probability 1e-3.
