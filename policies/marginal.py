@@ -332,7 +332,9 @@ def _best(
 
 def _stakes(state: State[Rows, Fleet], cycle: Cycle, drafter: int, some: IntArray) -> Stakes:
     """What is at stake with a drafter in some of the rows."""
-    rows, at = take_rows(state.rows, some), take_cycle(cycle, some)
+    whole = some.size == cycle.max_tau.size
+    rows = state.rows if whole else take_rows(state.rows, some)
+    at = cycle if whole else take_cycle(cycle, some)
     learned, timing = state.shared.learned, state.shared.timing
     rate, certain = tokens_per_ms(State(rows, state.shared), at), np.ones(some.size)
     priced = timing.priced_ms(at, drafter)
