@@ -98,8 +98,8 @@ class Looks(NamedTuple):
         self,
         drafter: int,
         stakes: Stakes,
-        unread_tokens: IntArray,
-        remaining_tokens: IntArray,
+        unread_tokens: FloatArray,
+        remaining_tokens: FloatArray,
         upkeep: float,
     ) -> BoolArray:
         """Whether a look is worth its step, ``[B]``.

@@ -77,8 +77,11 @@ class Timing(NamedTuple):
 
     def spent_ms(self, outcome: Outcome) -> FloatArray:
         """Priced time of a cycle in the model's milliseconds, ``[B]``, > 0."""
-        spent = outcome.cycle_ms / self.unit() + outcome.cycle.pass_price_ms
-        return np.maximum(spent, 1e-9)
+        return self.cycle_ms(outcome) + outcome.cycle.pass_price_ms
+
+    def cycle_ms(self, outcome: Outcome) -> FloatArray:
+        """Time of a cycle in the model's milliseconds, ``[B]``, > 0."""
+        return np.maximum(outcome.cycle_ms / self.unit(), 1e-9)
 
     def _ratio(self, i: int) -> float:
         modelled = float(self.modelled[i])

@@ -82,13 +82,14 @@ class Rows(NamedTuple):
     Attributes:
       past: where its text stands.
       drafted: ``[B, M]`` output position where each drafter last drafted.
-      tokens, time_ms: ``[B]`` emitted, and priced time spent, discounted.
+      tokens, time_ms, passes: ``[B]`` emitted and spent, discounted.
     """
 
     past: Past
     drafted: IntArray
     tokens: FloatArray
     time_ms: FloatArray
+    passes: FloatArray
 
 
 class Memo(NamedTuple):
@@ -102,9 +103,10 @@ class Fleet(NamedTuple):
 
     Attributes:
       learned: how likely tokens are accepted; ``confidence``: what drafters' own word is worth.
-      tokens, time_ms: ``[1]`` emitted, and priced time spent, discounted.
+      tokens, time_ms, passes: ``[1]`` emitted and spent, discounted.
       timing: how long cycles take, against the cost model.
       looks: what it has brought to look how idle drafters would do.
+      idle_ms: ``[M]`` time since each drafter last read any sequence's text.
       blind: ``[1]`` bool, whether the last outcome told nothing of the text.
     """
 
@@ -112,8 +114,10 @@ class Fleet(NamedTuple):
     confidence: Confidence
     tokens: FloatArray
     time_ms: FloatArray
+    passes: FloatArray
     timing: Timing
     looks: Looks
+    idle_ms: FloatArray
     blind: BoolArray
 
 
@@ -150,7 +154,7 @@ class Marginal(Policy[Rows, Fleet]):
 
     def init(self, num_sequences: int, seed: int) -> State[Rows, Fleet]:
         kernels()  # compiled, if need be, before anything is timed
-        nothing = np.zeros((2, num_sequences))
+        nothing = np.zeros((3, num_sequences))
         return State(
             Rows(
                 Past.fresh(num_sequences),
@@ -160,10 +164,10 @@ class Marginal(Policy[Rows, Fleet]):
             Fleet(
                 Learned.fresh(),
                 Confidence.fresh(),
-                np.zeros(1),
-                np.zeros(1),
+                *np.zeros((3, 1)),
                 Timing.fresh(),
                 Looks.fresh(),
+                np.zeros(MAX_DRAFTERS),
                 np.zeros(1, np.bool_),
             ),
         )
@@ -174,11 +178,18 @@ class Marginal(Policy[Rows, Fleet]):
         drafter = cycle.drafter
         blind = self.evidence != "text" or bool(fleet.blind[0])
         idle = cycle.emitted_tokens[:, None] - rows.drafted if blind else cycle.behind_tokens
+        several = len(cycle.drafters) > 1
+        # Short sequences end before a look at them alone would be due; all together are longer.
+        idle = np.maximum(idle, _idle_passes(fleet, cycle) * (idle > 0))
         due: BoolArray = np.zeros(cycle.behind_tokens.shape, np.bool_)
         for i in range(len(cycle.drafters)):
             priced = fleet.timing.priced_ms(cycle, i)
             longest = cycle.max_tau * cycle.available[:, i]
             own, worth = _best(rows.past, fleet.learned, i, rate, priced, longest, certain)
+            if several:
+                # What lies ahead of one drafter comes whoever drafts: only what it gains counts.
+                none = np.zeros_like(longest)
+                worth -= _best(rows.past, fleet.learned, i, rate, priced, none, certain)[1]
             stops_inside = self.inside and fleet.confidence.speaks[i]
             reach = longest * (own > 0) if stops_inside else own
             if i == 0:
@@ -235,6 +246,9 @@ class Marginal(Policy[Rows, Fleet]):
             some = np.flatnonzero(due[:, i])
             stakes = _stakes(state, cycle, i, some)
             unread, left = cycle.behind_tokens[some, i], cycle.remaining_tokens[some]
+            of_all = _idle_passes(state.shared, cycle)[i]
+            left = np.where(of_all >= unread, np.inf, left)  # what is seen serves all others
+            unread = np.maximum(unread, of_all)
             look[some] |= state.shared.looks.pay(i, stakes, unread, left, self.upkeep)
         return look
 
@@ -273,19 +287,27 @@ class Marginal(Policy[Rows, Fleet]):
                 chance = chances(rows.past, fleet.learned, i, depths)
                 confidence = confidence.after(outcome, i, chance, self.memory)
         timing = fleet.timing.after(outcome)
-        emitted, spent = outcome.num_emitted_tokens, timing.spent_ms(outcome)
+        emitted, spent = outcome.num_emitted_tokens, timing.cycle_ms(outcome)
         drafts = outcome.drafter[:, None] == _DRAFTERS
         drafted = np.where(drafts, outcome.cycle.emitted_tokens[:, None], rows.drafted)
         fade = _FLEET_PACE**emitted.size
         now = State(
-            Rows(past, drafted, _PACE * rows.tokens + emitted, _PACE * rows.time_ms + spent),
+            Rows(
+                past,
+                drafted,
+                _PACE * rows.tokens + emitted,
+                _PACE * rows.time_ms + spent,
+                _PACE * rows.passes + 1.0,
+            ),
             Fleet(
                 learned,
                 confidence,
                 fade * fleet.tokens + emitted.sum(),
                 fade * fleet.time_ms + spent.sum(),
+                fade * fleet.passes + emitted.size,
                 timing,
                 fleet.looks,
+                _idle_after(fleet.idle_ms, outcome),
                 np.array([outcome.runs is None]),
             ),
         )
@@ -294,13 +316,36 @@ class Marginal(Policy[Rows, Fleet]):
 
 
 def tokens_per_ms(state: State[Rows, Fleet], cycle: Cycle) -> FloatArray:
-    """Tokens per priced millisecond, ``[B]``: the sequence's own, leaning on everybody's."""
+    """Tokens per priced millisecond, ``[B]``: the sequence's own, leaning on everybody's.
+
+    Passes that were taken at other prices, or by rows with prices of their own, count at this one.
+    """
     rows, fleet = state
-    plain = cycle.costs.plain_ms + cycle.pass_price_ms
-    common = (float(fleet.tokens[0]) + _FIRST_RATE) / (float(fleet.time_ms[0]) + plain)
+    price = cycle.pass_price_ms
+    plain = cycle.costs.plain_ms + price
+    spent = float(fleet.time_ms[0]) + float(fleet.passes[0]) * price
+    common = (float(fleet.tokens[0]) + _FIRST_RATE) / (spent + plain)
     lean = _LEANING_PASSES * plain
-    rate: FloatArray = (rows.tokens + common * lean) / (rows.time_ms + lean)
+    rate: FloatArray = (rows.tokens + common * lean) / (rows.time_ms + rows.passes * price + lean)
     return rate
+
+
+def _idle_passes(fleet: Fleet, cycle: Cycle) -> FloatArray:
+    """Time since each drafter last read anything, ``[D]``, in plain passes."""
+    return fleet.idle_ms[: len(cycle.drafters)] / cycle.costs.plain_ms
+
+
+def _idle_after(idle_ms: FloatArray, outcome: Outcome) -> FloatArray:
+    """``Fleet.idle_ms`` after a cycle."""
+    idle_ms = idle_ms + outcome.cycle_ms.max()
+    looked = outcome.decision.catch_up
+    for i in range(len(outcome.cycle.drafters)):
+        read = outcome.drafter == i
+        if looked is not None:
+            read |= looked & (outcome.cycle.behind_tokens[:, i] > 0)
+        if read.any():
+            idle_ms[i] = 0.0
+    return idle_ms
 
 
 def _best(

@@ -291,6 +291,24 @@ def test_who_can_stop_inside_may_go_on_to_the_cap() -> None:
     assert not Marginal(inside=False).looks_inside_draft
 
 
+def test_what_lies_ahead_of_one_drafter_does_not_keep_another_from_drafting() -> None:
+    # The first has nothing to propose now, and would do well after a streak; the second is right
+    # every other time, whatever came before. Alone it drafts 2 (0.5^2 = 0.25 > 0.15 > 0.5^3).
+    state = knowing(0.3, 0.98, streak=1)
+    mean = state.shared.learned.weights.mean.copy()
+    mean[1] = knowing(0.5).shared.learned.weights.mean[1]
+    weights = state.shared.learned.weights._replace(mean=mean)
+    learned = state.shared.learned._replace(weights=weights)
+    several = State(state.rows, state.shared._replace(learned=learned))
+    cycle = a_cycle(
+        drafters=("a", "b"),
+        available=np.array([[False, True]]),
+        behind_tokens=np.zeros((1, 2), np.int64),
+    )
+    decision = decide(several, cycle)
+    assert (decision.tau.tolist(), decision.drafter.tolist()) == ([2], [1])
+
+
 def test_it_learns_what_the_drafters_word_is_worth() -> None:
     # Sure of its first two tokens it is always; where of the others, too, they are right.
     inside, unsure, sure = Inside(Marginal()), [0.9, 0.9] + 8 * [0.3], 10 * [0.9]
