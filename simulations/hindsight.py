@@ -16,9 +16,8 @@ import numpy.typing as npt
 
 from adaptive_spec._arrays import FloatArray, IntArray
 from adaptive_spec.costs import ConstantCosts, CostModel, cycle_costs
-from adaptive_spec.simulations.simulator import DrafterShares
+from adaptive_spec.simulations.simulator import AnyTrace, DrafterShares, flat_of
 from adaptive_spec.traces.flat import FlatTrace
-from adaptive_spec.traces.records import TraceSet
 
 _ENTRIES_AT_ONCE = 1 << 22  # bounds the memory of the tables
 
@@ -35,7 +34,7 @@ class Optimum(NamedTuple):
 
 
 def optimum(
-    traces: TraceSet | FlatTrace,
+    traces: AnyTrace,
     *,
     costs: CostModel,
     max_draft_tokens: int = 10,
@@ -50,7 +49,7 @@ def optimum(
         choice between the drafters that propose something.
       pass_price_ms: price of a pass on top of its time; not part of ``time_ms``.
     """
-    flat = traces.flat() if isinstance(traces, TraceSet) else traces
+    flat = flat_of(traces)
     totals = np.zeros((4, flat.start.size), np.int64)
     time_ms = np.zeros(flat.start.size)
     shares = DrafterShares.none(flat.drafters, flat.start.size)
@@ -111,7 +110,7 @@ def _best_plan(
     return plan
 
 
-def least_passes(traces: TraceSet | FlatTrace, *, max_draft_tokens: int = 10) -> IntArray:
+def least_passes(traces: AnyTrace, *, max_draft_tokens: int = 10) -> IntArray:
     """Fewest verifier passes with which each sequence can be decoded, ``[N]``."""
     free = ConstantCosts(draft=0.0, verify=0.0)
     return optimum(traces, costs=free, max_draft_tokens=max_draft_tokens).cycles
@@ -138,8 +137,10 @@ def _follow(
         at = position[alive]
         tau = plan.tau[alive, at].astype(np.int64)
         drafter = plan.drafter[alive, at].astype(np.int64)
+        left = flat.num_tokens[alive] - at
         accepted = np.minimum(flat.run_lengths[flat.start[alive] + at, drafter], tau)
-        emitted = np.minimum(accepted + 1, flat.num_tokens[alive] - at)
+        accepted = np.minimum(accepted, left)
+        emitted = np.minimum(accepted + 1, left)
         totals[:, alive] += (emitted, np.ones_like(emitted), tau, accepted)
         shares.add(alive, drafter, tau, accepted)
         context = flat.prompt_tokens[alive] + at

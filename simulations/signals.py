@@ -9,6 +9,7 @@ from adaptive_spec.errors import ConfigError
 from adaptive_spec.policy import DraftSignals
 from adaptive_spec.traces.records import Drafting, TraceSet
 from adaptive_spec.traces.sequences import SIGNALS, DrafterTrace
+from adaptive_spec.traces.windows import Windows
 
 
 def has_signals(traces: TraceSet) -> bool:
@@ -47,6 +48,15 @@ class SignalSource(NamedTuple):
                 "`adaptive-spec record`, without --no-signals"
             )
         return source
+
+    def windows(self, windows: Windows) -> "SignalSource":
+        """The signals of windows, by their index; drafts go on beyond a window's end."""
+        return SignalSource(
+            tuple(
+                drafter._replace(start=drafter.start[windows.sequence] + windows.begin)
+                for drafter in self.drafters
+            )
+        )
 
     def at(
         self, sequence: IntArray, position: IntArray, depths: int, drafter: IntArray | None = None

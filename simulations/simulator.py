@@ -9,7 +9,7 @@ otherwise they run ``concurrency`` at a time in order, as in the live engine.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -20,12 +20,21 @@ from adaptive_spec.costs import CostModel
 from adaptive_spec.errors import ConfigError
 from adaptive_spec.policy import Policy
 from adaptive_spec.registry import make_policy
-from adaptive_spec.simulations.replayed_cycles import ReplayedCycles
+from adaptive_spec.simulations.replayed_cycles import ReplayedCycle, ReplayedCycles
 from adaptive_spec.simulations.signals import SignalSource, has_signals
 from adaptive_spec.traces.flat import FlatTrace
 from adaptive_spec.traces.records import TraceSet
+from adaptive_spec.traces.windows import WindowedTrace
+
+AnyTrace: TypeAlias = TraceSet | WindowedTrace | FlatTrace
+"""What can be replayed."""
 
 LANES = 8192
+
+
+def flat_of(traces: AnyTrace) -> FlatTrace:
+    """The arrays that replay works on."""
+    return traces if isinstance(traces, FlatTrace) else traces.flat()
 
 
 class CycleLog(NamedTuple):
@@ -47,6 +56,13 @@ class CycleLog(NamedTuple):
     num_emitted_tokens: IntArray
     cycle_ms: FloatArray
     drafter: IntArray
+
+    @staticmethod
+    def of(cycles: Sequence[ReplayedCycle]) -> "CycleLog":
+        """The log of cycles in the order in which they ran, at least one."""
+        return CycleLog(
+            *(np.concatenate([getattr(c, name) for c in cycles]) for name in CycleLog._fields)
+        )
 
 
 class DrafterShares(NamedTuple):
@@ -113,7 +129,7 @@ class Replay(NamedTuple):
 
 def replay(
     policy: str | Policy[Any, Any],
-    traces: TraceSet | FlatTrace,
+    traces: AnyTrace,
     *,
     costs: CostModel,
     max_draft_tokens: int = 10,
@@ -128,7 +144,8 @@ def replay(
 
     Args:
       policy: a policy or its spec.
-      traces: a trace (a ``FlatTrace`` for policies that do not look inside the draft).
+      traces: a trace, or windows of one (a ``FlatTrace`` for policies that do not look inside the
+        draft).
       costs: what cycles cost.
       max_draft_tokens: K, largest tau.
       constraints: what is promised; every sequence is of the first class.
@@ -145,7 +162,7 @@ def replay(
         the draft on a trace without signals.
     """
     policy = make_policy(policy)
-    flat = traces.flat() if isinstance(traces, TraceSet) else traces
+    flat = flat_of(traces)
     pending = np.arange(flat.start.size) if order is None else np.asarray(order, np.int64)
     if pending.size == 0 or pending.min() < 0 or pending.max() >= flat.start.size:
         raise ConfigError(f"order: must name sequences 0..{flat.start.size - 1}, at least one")
@@ -174,7 +191,7 @@ def replay(
 
 
 def signals_for(
-    policy: Policy[Any, Any], traces: TraceSet | FlatTrace, max_draft_tokens: int
+    policy: Policy[Any, Any], traces: AnyTrace, max_draft_tokens: int
 ) -> SignalSource | None:
     """The signals that a policy is shown in a replay.
 
@@ -186,11 +203,14 @@ def signals_for(
     """
     if not policy.looks_inside_draft:
         return None
-    if not policy.needs_signals and not (isinstance(traces, TraceSet) and has_signals(traces)):
+    recorded = traces.traces if isinstance(traces, WindowedTrace) else traces
+    if not policy.needs_signals and not (isinstance(recorded, TraceSet) and has_signals(recorded)):
         return None
-    if not isinstance(traces, TraceSet):
+    if not isinstance(recorded, TraceSet):
         raise ConfigError(f"{type(policy).__name__} looks inside the draft: pass a TraceSet")
-    signals = SignalSource.of(traces)
+    signals = SignalSource.of(recorded)
+    if isinstance(traces, WindowedTrace):
+        signals = signals.windows(traces.windows)
     if max_draft_tokens > signals.depth:
         raise ConfigError(
             f"trace: holds signals of drafts up to {signals.depth} tokens, and "
@@ -217,7 +237,7 @@ def _run(
     engine_ms = 0.0
     cycles = ReplayedCycles(controller, flat, signals)
     rows = np.zeros(0, np.int64)
-    log: list[CycleLog] = []
+    log: list[ReplayedCycle] = []
     taken = 0
 
     def leave(rows: IntArray, done: BoolArray) -> IntArray:
@@ -247,12 +267,9 @@ def _run(
         lockstep = controller.lockstep
         engine_ms += float(cycle.cycle_ms.max() if lockstep else cycle.cycle_ms.sum())
         if log_cycles:
-            log.append(CycleLog(**{name: getattr(cycle, name) for name in CycleLog._fields}))
+            log.append(cycle)
         if cycle.at_end.any():
             rows = leave(rows, cycle.at_end)
-    kept = None
-    if log_cycles:
-        kept = CycleLog(*(np.concatenate(column) for column in zip(*log, strict=True)))
     tokens, num_cycles, num_drafted, num_accepted = totals
     return Replay(
         tokens,
@@ -264,5 +281,5 @@ def _run(
         end_reason,
         controller.ledgers,
         shares,
-        kept,
+        CycleLog.of(log) if log_cycles else None,
     )

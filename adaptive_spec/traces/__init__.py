@@ -18,6 +18,7 @@ from adaptive_spec.traces.sequences import (
 )
 from adaptive_spec.traces.store import TraceWriter
 from adaptive_spec.traces.synthetic import Hazards, synthetic_trace
+from adaptive_spec.traces.windows import WindowedTrace, Windows, windows_of
 
 __all__ = [
     "SIGNALS",
@@ -31,6 +32,8 @@ __all__ = [
     "TraceInfo",
     "TraceSet",
     "TraceWriter",
+    "WindowedTrace",
+    "Windows",
     "export_run_lengths",
     "import_run_lengths",
     "in_default_order",
@@ -38,6 +41,7 @@ __all__ = [
     "read_trace",
     "run_lengths_of",
     "synthetic_trace",
+    "windows_of",
     "write_cycles",
     "write_trace",
 ]

@@ -22,7 +22,8 @@ class FlatTrace(NamedTuple):
       num_tokens: ``[N]``; ``prompt_tokens``: ``[N]``.
       limit_tokens: ``[N]``, ``UNLIMITED_TOKENS`` where not known.
       draftable_tokens: ``[N, D]``, ``UNLIMITED_TOKENS`` for all.
-      run_lengths: ``[T, D]``; ``proposes``: ``[T, D]``.
+      run_lengths: ``[T, D]``, which of a window (``traces.windows``) may reach beyond its end;
+        ``proposes``: ``[T, D]``.
       certainty: ``[T]`` how sure the verifier was of each token.
       match_length: ``[T, D]`` of drafts from each position.
       top1_probability: ``[T, D]`` of what a "token" drafter would propose at each position.
