@@ -1,5 +1,6 @@
 """``adaptive-spec simulate``: replay policies on a trace."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -7,8 +8,10 @@ import typer
 from adaptive_spec.cli import options
 from adaptive_spec.cli.constraint_options import ConstraintOptions
 from adaptive_spec.cli.output import notes, progress, show, summary_table, write_json
+from adaptive_spec.cli.scenarios import LIST, run_scenario, show_scenarios
 from adaptive_spec.constraints import Constraints
 from adaptive_spec.cost_files import parse_costs
+from adaptive_spec.errors import ConfigError
 from adaptive_spec.registry import make_policy
 from adaptive_spec.simulations.hindsight import least_passes
 from adaptive_spec.simulations.simulator import replay
@@ -19,11 +22,47 @@ DEFAULT_COSTS = "draft=0.125,verify=0.0"
 DEFAULT_POLICIES = ("fixed:tau=1", "fixed:tau=3", "fixed:tau=5", "ewma", "auto")
 
 
+DEFAULT_MAX_DRAFT_TOKENS = 10
+
+
 def simulate(
-    trace: options.TraceArgument,
+    trace: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A trace: file or folder. A scenario does without one, on synthetic texts.",
+            show_default=False,
+            metavar="TRACE",
+        ),
+    ] = None,
     policy: options.PoliciesOption = None,
-    costs: options.ReplayCostsOption = DEFAULT_COSTS,
-    max_draft_tokens: options.MaxDraftTokensOption = 10,
+    scenario: Annotated[
+        str | None,
+        typer.Option(
+            help="Serve requests as they come, with promises to keep: the name of a scenario, a "
+            "file of your own (NAME.toml), or 'list' to see which there are."
+        ),
+    ] = None,
+    requests: Annotated[
+        int | None,
+        typer.Option(min=1, help="Requests of the scenario; default: as many as it says."),
+    ] = None,
+    costs: Annotated[
+        str | None,
+        typer.Option(
+            help="A file written by `adaptive-spec profile`, or draft=0.125,verify=0.0 in plain "
+            "verifier passes per token; default: those, or the scenario's.",
+            rich_help_panel=options.CONTROL,
+        ),
+    ] = None,
+    max_draft_tokens: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=1024,
+            help="Largest tau; default: 10, or the scenario's.",
+            rich_help_panel=options.CONTROL,
+        ),
+    ] = None,
     *,
     promised: ConstraintOptions,
     concurrency: Annotated[
@@ -35,9 +74,33 @@ def simulate(
 ) -> None:
     """Replay policies on a trace: what the live engine would have done, cycle for cycle."""
     specs = policy or DEFAULT_POLICIES
+    if scenario is not None:
+        if promised != ConstraintOptions() or concurrency is not None:
+            raise ConfigError(
+                "the scenario says what is promised and how many run together; leave out "
+                "--concurrency and the options of constraints"
+            )
+        if scenario == LIST:
+            return show_scenarios(json_file)
+        return run_scenario(
+            scenario,
+            trace,
+            specs,
+            costs=costs,
+            max_draft_tokens=max_draft_tokens,
+            requests=requests,
+            seed=seed,
+            json_file=json_file,
+        )
+    if trace is None:
+        raise ConfigError("give a TRACE (a file or a folder), or --scenario")
+    if requests is not None:
+        raise ConfigError(f"--requests {requests}: it is for scenarios; give --scenario too")
+    if max_draft_tokens is None:
+        max_draft_tokens = DEFAULT_MAX_DRAFT_TOKENS
     built = [make_policy(spec) for spec in specs]
     constraints = promised.chosen()
-    model = parse_costs(costs)
+    model = parse_costs(DEFAULT_COSTS if costs is None else costs)
     traces = read_trace(trace, signals=any(p.looks_inside_draft or p.takes_hints for p in built))
     model.require_drafters(traces.info.drafter_names)
     if concurrency is not None:
@@ -69,6 +132,7 @@ def simulate(
     show(summary_table(summaries, _title(traces), caption), json_file)
     warn_if_infeasible(traces, constraints, max_draft_tokens)
     write_json({"policies": entries, "costs": str(model), "time_unit": model.time_unit}, json_file)
+    return None
 
 
 def _title(traces: TraceSet) -> str:

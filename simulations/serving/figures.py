@@ -1,6 +1,7 @@
 """The figures of a serving run: latencies, passes, speed, and tau over time."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,7 +56,7 @@ class TauOverTime(NamedTuple):
         tau, rows, waiting = sums
         count = np.bincount(at, minlength=bins)
         some: FloatArray = np.where(count > 0, count, np.nan)
-        begin: FloatArray = first + width * np.arange(bins)
+        begin = np.linspace(first, first + width * bins, bins, endpoint=False)
         return TauOverTime(
             begin, tau / np.where(count > 0, rows, np.nan), rows / some, waiting / some
         )
@@ -159,7 +160,15 @@ def mean_interval(values: IntArray, prompt: IntArray, generator: np.random.Gener
 
     Requests of one recorded text are alike, so that many of them tell little more than one.
     """
+    total, count = sums_by_prompt([values, np.ones_like(values)], prompt, generator)
+    return Interval.of(total / count)
+
+
+def sums_by_prompt(
+    columns: Sequence[FloatArray | IntArray], prompt: IntArray, generator: np.random.Generator
+) -> tuple[FloatArray, ...]:
+    """Sums of columns ``[R]``, as they are and with prompts ``[R]`` resampled alike for all."""
     _, which = np.unique(prompt, return_inverse=True)
-    sums = np.stack([np.bincount(which, values), np.bincount(which)], axis=1).astype(np.float64)
-    drawn = np.concatenate([sums.sum(axis=0)[None, :], resampled_sums(sums, _RESAMPLES, generator)])
-    return Interval.of(drawn[:, 0] / drawn[:, 1])
+    by_prompt = np.stack([np.bincount(which, c) for c in columns], axis=1).astype(np.float64)
+    drawn = resampled_sums(by_prompt, _RESAMPLES, generator)
+    return tuple(np.concatenate([by_prompt.sum(axis=0)[None, :], drawn]).T)

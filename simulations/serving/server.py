@@ -99,7 +99,7 @@ def serve(
         drafters=flat.drafters,
     )
     cycles = ReplayedCycles(controller, flat, signals_for(policy, traces, max_draft_tokens))
-    prefill_ms = _prefill_ms(flat.prompt_tokens[requests.sequence], costs, prefill_ms_per_token)
+    prefill_ms = prefill_times(flat.prompt_tokens[requests.sequence], costs, prefill_ms_per_token)
     prompt = requests.sequence
     if isinstance(traces, WindowedTrace):
         prompt = traces.windows.sequence[requests.sequence]
@@ -251,10 +251,10 @@ def _checked_classes(requests: Requests, flat: FlatTrace) -> IntArray:
     return classes
 
 
-def _prefill_ms(
-    prompt_tokens: IntArray, costs: CostModel, ms_per_token: float | None
+def prefill_times(
+    prompt_tokens: IntArray, costs: CostModel, ms_per_token: float | None = None
 ) -> FloatArray:
-    """Time to read each prompt, ``[R]``."""
+    """Time to read each prompt, ``[R]``; ``ms_per_token`` as in ``serve``."""
     if ms_per_token is None:
         length, which = np.unique(prompt_tokens, return_inverse=True)
         by_prompt: FloatArray = costs.verify_ms(length - 1, 1, length)[which]

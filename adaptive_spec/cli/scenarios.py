@@ -1,0 +1,189 @@
+"""Scenarios on the command line: which there are, and what policies make of them."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.markup import escape
+from rich.table import Table
+
+from adaptive_spec.cli.output import note, progress, results_table, show, write_json
+from adaptive_spec.cost_files import parse_costs
+from adaptive_spec.registry import make_policy
+from adaptive_spec.simulations.bootstrap import Interval
+from adaptive_spec.simulations.scenarios import (
+    Scenario,
+    ScenarioResult,
+    ScenarioRun,
+    Verdict,
+    draw,
+    load_scenario,
+    made_up_trace,
+    scenario_names,
+)
+from adaptive_spec.traces import read_trace
+
+LIST = "list"
+"""In the place of a scenario: show which there are."""
+
+_UNIT = "plain verifier passes"
+
+
+def show_scenarios(json_file: Path | None) -> None:
+    """Shows the scenarios that come with the package."""
+    found = [load_scenario(name) for name in scenario_names()]
+    table = Table("scenario", "what happens", box=None, padding=(0, 2))
+    for scenario in found:
+        table.add_row(scenario.name, scenario.description)
+    show(table, json_file)
+    listed = [{"name": s.name, "description": s.description} for s in found]
+    write_json({"scenarios": listed}, json_file)
+
+
+def run_scenario(
+    name: str,
+    trace: Path | None,
+    specs: Sequence[str],
+    *,
+    costs: str | None,
+    max_draft_tokens: int | None,
+    requests: int | None,
+    seed: int,
+    json_file: Path | None,
+) -> None:
+    """Runs policies through a scenario and shows what became of its promises.
+
+    Args:
+      name: of the scenario, or its file.
+      trace: recorded texts; None to make them up.
+      specs: of the policies.
+      costs: as on the command line; None for the scenario's.
+      max_draft_tokens: K; None for the scenario's.
+      requests: how many; None for as many as the scenario says.
+      seed: all randomness derives from it.
+      json_file: where results go as JSON.
+    """
+    scenario = load_scenario(name)
+    if requests is not None:
+        scenario = dataclasses.replace(scenario, requests=requests)
+    if max_draft_tokens is not None:
+        scenario = dataclasses.replace(scenario, max_draft_tokens=max_draft_tokens)
+    built = [make_policy(spec) for spec in specs]
+    model = parse_costs(costs) if costs is not None else None
+    unit = _UNIT if model is None else model.time_unit
+    described = str(scenario.costs if model is None else model)
+    model = model or scenario.costs.model(scenario.max_batch, scenario.max_draft_tokens)
+    if trace is None:
+        traces = made_up_trace(scenario, seed)
+    else:
+        needed = any(p.looks_inside_draft or p.takes_hints for p in built)
+        traces = read_trace(trace, signals=needed)
+    model.require_drafters(traces.info.drafter_names)
+    workload = draw(
+        scenario,
+        traces,
+        costs=model,
+        generator=np.random.default_rng(seed),
+        made_up=trace is None,
+    )
+    for remark in workload.notes:
+        note(remark)
+    with progress() as bar:
+        task = bar.add_task(scenario.name, total=scenario.requests * (len(specs) + 1))
+        run = ScenarioRun(
+            scenario,
+            workload,
+            costs=model,
+            seed=seed,
+            on_finished=lambda count: bar.advance(task, count),
+        )
+        found = [run.run(spec) for spec in specs]
+    source = "a synthetic trace" if trace is None else str(trace)
+    caption = (
+        f"costs: {described}; times in {unit}\n"
+        f"texts: {source}; {scenario.requests} requests, at most {scenario.max_batch} at a time"
+    )
+    title = f"{scenario.name}: {scenario.description}"
+    show(_figures_table(found, title, caption), json_file)
+    show(_promises_table(found, scenario), json_file)
+    report = {
+        "scenario": scenario.name,
+        "requests": scenario.requests,
+        "texts": "synthetic" if trace is None else "recorded",
+        "costs": described,
+        "time_unit": unit,
+        "notes": list(workload.notes),
+        "policies": [result.as_dict() for result in found],
+    }
+    write_json(report, json_file)
+
+
+def _figures_table(found: list[ScenarioResult], title: str, caption: str) -> Table:
+    """Speed and latencies, one policy a row."""
+    names = [
+        "policy",
+        "over\nplain",
+        "tokens\n/time",
+        "busy",
+        "passes\n/request",
+        "latency\np50",
+        "\np95",
+        "\np99",
+        "1st token\np95",
+        "per token\np50",
+        "good\nput",
+    ]
+    table = results_table(title, caption, names)
+    for result in found:
+        figures = result.figures
+        latency = figures.latency_ms
+        good = [f.goodput_per_ms for f in result.by_class.values()]
+        promised = [value for value in good if not math.isnan(value)]
+        table.add_row(
+            escape(result.policy),
+            f"{result.speedup.value:.3f}",
+            f"{figures.tokens_per_ms:.3f}",
+            f"{result.utilisation:.0%}",
+            f"{figures.passes_per_request.value:.2f}",
+            f"{latency.p50.value:,.1f}",
+            f"{latency.p95.value:,.1f}",
+            f"{latency.p99.value:,.1f}",
+            f"{figures.time_to_first_token_ms.p95.value:,.1f}",
+            f"{figures.time_per_output_token_ms.p50.value:.2f}",
+            f"{sum(promised):.4f}" if promised else "-",
+        )
+    return table
+
+
+def _promises_table(found: list[ScenarioResult], scenario: Scenario) -> Table:
+    """What became of each promise."""
+    caption = (
+        "kept~ and not kept~: the 95 % interval holds the promise, so that another run might end "
+        "otherwise\ninfeasible: not even foresight could keep it; beside it what foresight could"
+    )
+    names = ["policy", "class", "promise", "promised", "was", "95 % interval", "verdict"]
+    table = results_table(f"{scenario.name}: promises", caption, names)
+    for result in found:
+        for verdict in result.verdicts:
+            table.add_row(escape(result.policy), *_verdict_row(verdict))
+    return table
+
+
+def _verdict_row(verdict: Verdict) -> list[str]:
+    said = verdict.verdict if verdict.clear else f"{verdict.verdict}~"
+    if verdict.verdict == "infeasible":
+        said = f"infeasible (>= {verdict.nearest:.2f})"
+    return [
+        escape(verdict.request_class),
+        verdict.promise,
+        f"{verdict.target:g}",
+        f"{verdict.value.value:.2f}",
+        _interval(verdict.value),
+        said,
+    ]
+
+
+def _interval(value: Interval) -> str:
+    return "..".join("" if math.isinf(end) else f"{end:.2f}" for end in value[1:])
