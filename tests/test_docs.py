@@ -23,6 +23,8 @@ from adaptive_spec.cli.app import app
 from adaptive_spec.prompts import read_prompts
 from adaptive_spec.registry import policy_class, policy_spec
 from adaptive_spec.simulations.comparison import compare
+from adaptive_spec.simulations.scenarios import load_scenario, scenario_names
+from adaptive_spec.simulations.serving import read_arrivals
 from adaptive_spec.traces import (
     SIGNALS,
     LoggedCycle,
@@ -249,10 +251,27 @@ def test_examples_of_data_can_be_read(tmp_path: Path) -> None:
     for text in examples:
         path = tmp_path / "example.jsonl"
         path.write_text(text, encoding="utf-8")
-        if "run_lengths" in json.loads(text.splitlines()[0]):
+        keys = json.loads(text.splitlines()[0])
+        if "run_lengths" in keys:
             assert len(import_run_lengths(path)) == text.count("\n")
+        elif "arrival_ms" in keys:
+            assert len(read_arrivals(path).classes) == text.count("\n")
         else:
             assert len(read_prompts(path)) == text.count("\n")
+
+
+def test_the_scenario_of_the_guide_loads(tmp_path: Path) -> None:
+    [toml] = blocks("docs/scenarios.md", "toml")
+    path = tmp_path / "mine.toml"
+    path.write_text(toml.text, encoding="utf-8")
+    assert load_scenario(path).degradation is not None
+
+
+def test_every_scenario_has_its_row() -> None:
+    rows = re.findall(
+        r"^\| `([\w-]+)` \|", section("docs/scenarios.md", "What there is"), flags=re.MULTILINE
+    )
+    assert sorted(rows) == sorted(scenario_names())
 
 
 def test_every_policy_has_its_section_and_its_fields() -> None:
