@@ -43,6 +43,31 @@ def test_a_closed_loop_runs_the_cycles_of_replay(
     assert served.steps.cycle_ms.sum() == pytest.approx(expected.engine_ms)
 
 
+@pytest.mark.parametrize(
+    "budget",
+    [
+        PassBudget(2.0),
+        PassBudget(0.5, per="token"),
+        PassBudget(2.0, hard=True, burst_passes=3.0),
+        PassBudget(3.0, hard=True, when_spent="carry-on"),
+        PassBudget(max_passes=3),
+    ],
+    ids=str,
+)
+@given(strategies.traces(max_sequences=12), st.integers(1, 4))
+def test_budgets_are_kept_and_booked_as_in_replay(
+    budget: PassBudget, traces: TraceSet, concurrency: int
+) -> None:
+    options: Any = {"costs": ConstantCosts(), "constraints": Constraints(budget)}
+    expected = replay("ewma", traces, concurrency=concurrency, **options)
+    requests = all_of(traces, ClosedLoop(concurrency))
+    served = serve("ewma", traces, requests, max_batch=concurrency, **options)
+    np.testing.assert_array_equal(served.requests.passes, expected.cycles)
+    np.testing.assert_array_equal(served.requests.tokens, expected.tokens)
+    np.testing.assert_array_equal(served.requests.end_reason, expected.end_reason)
+    assert served.ledgers == expected.ledgers
+
+
 @given(workloads(), st.integers(0, 6), st.integers(1, 4), st.sampled_from([0.0, 0.01]))
 def test_equals_the_naive_twin(
     workload: Workload, tau: int, max_batch: int, prefill: float
