@@ -11,7 +11,13 @@ from adaptive_spec.errors import ConfigError
 from adaptive_spec.simulations.hindsight import least_passes
 from adaptive_spec.simulations.scenarios.degrading import degraded
 from adaptive_spec.simulations.scenarios.scenario import ArrivalPlan, RequestKind, Scenario
-from adaptive_spec.simulations.serving import Arrivals, ClosedLoop, Requests, RequestStream
+from adaptive_spec.simulations.serving import (
+    Arrivals,
+    ClosedLoop,
+    OpenLoop,
+    Requests,
+    RequestStream,
+)
 from adaptive_spec.simulations.serving.server import prefill_times
 from adaptive_spec.traces.records import TraceInfo, TraceSet
 from adaptive_spec.traces.synthetic import synthetic_trace
@@ -81,6 +87,10 @@ def draw(
         )
     shares = np.array([kind.share for kind in kinds])
     of_class = generator.choice(len(kinds), scenario.requests, p=shares / shares.sum())
+    if scenario.arrivals.log is not None:
+        number_of = {kind.name: number for number, kind in enumerate(kinds)}
+        for i, name in enumerate(scenario.arrivals.log.classes[: scenario.requests]):
+            of_class[i] = number_of.get(name, of_class[i])
     columns = np.zeros((4, scenario.requests), np.int64)
     notes = []
     for number, kind in enumerate(kinds):
@@ -179,10 +189,22 @@ def _arrivals(
 ) -> Arrivals:
     if plan.concurrency is not None:
         return ClosedLoop(plan.concurrency)
-    assert plan.load is not None
+    logged = None if plan.log is None else plan.log.arrivals.times_ms[: len(traces)]
+    if plan.load is None:
+        assert logged is not None
+        if costs.time_unit != "ms":
+            raise ConfigError(
+                f"arrivals: the log is in ms, but times are in {costs.time_unit}; give costs in "
+                "ms, or a load to stretch the log to"
+            )
+        return OpenLoop(logged)
     flat = traces.flat()
     context = flat.prompt_tokens + flat.num_tokens // 2
     plain = costs.verify_ms(np.zeros_like(context), max_batch, context)
     busy = plain * flat.num_tokens / max_batch
     gap = float((busy + prefill_times(flat.prompt_tokens, costs)).mean()) / plan.load
+    if logged is not None:
+        span = float(logged[-1] - logged[0])
+        stretched = logged - logged[0]
+        return OpenLoop(stretched * (gap * len(traces) / span) if span > 0 else stretched)
     return RequestStream(gap, plan.variation, plan.profile).draw(len(traces), generator)

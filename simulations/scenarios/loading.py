@@ -15,6 +15,7 @@ from adaptive_spec.simulations.scenarios.scenario import (
     Scenario,
 )
 from adaptive_spec.simulations.scenarios.tables import Table
+from adaptive_spec.simulations.serving import read_arrivals
 from adaptive_spec.traces.synthetic import Hazards
 
 _FOLDER = Path(__file__).parent
@@ -39,13 +40,16 @@ def load_scenario(given: str | Path) -> Scenario:
             raise ConfigError(f"{message}; or give a file, NAME.toml")
         path = _FOLDER / f"{given}.toml"
     top = Table.of_file(path)
+    classes = _classes(top)
+    arrivals = _arrivals(top.table("arrivals"), top, path.parent, classes)
+    logged = None if arrivals.log is None else len(arrivals.log.classes)
     scenario = Scenario(
         path.stem,
         top.text("description"),
-        _classes(top),
-        _arrivals(top.table("arrivals"), top),
+        classes,
+        arrivals,
         _costs(top.table("costs"), top),
-        top.count("requests", 1000, high=_MOST_REQUESTS),
+        top.count("requests", logged or 1000, high=logged or _MOST_REQUESTS),
         top.count("max_batch", 8, high=4096),
         top.count("max_draft_tokens", 10, low=0, high=MAX_TAU),
         _degradation(top.table("degradation")),
@@ -55,15 +59,28 @@ def load_scenario(given: str | Path) -> Scenario:
     return scenario
 
 
-def _arrivals(table: Table | None, top: Table) -> ArrivalPlan:
+def _arrivals(
+    table: Table | None, top: Table, folder: Path, classes: tuple[RequestKind, ...]
+) -> ArrivalPlan:
     if table is None:
-        raise top.error("[arrivals] is missing; it must have load, or concurrency")
+        raise top.error("[arrivals] is missing; it must have load, log, or concurrency")
+    if table.has("log"):
+        log = read_arrivals(folder / table.text("log"))
+        names = [kind.name for kind in classes]
+        strange = [name for name in log.classes if name not in ("", *names)]
+        if strange:
+            raise table.error(
+                f"log: has requests of class {strange[0]!r}; the scenario has {', '.join(names)}"
+            )
+        plan = ArrivalPlan(table.optional_number("load", low=1e-6, high=1000), log=log)
+        table.finish()
+        return plan
     closed = table.optional_count("concurrency", high=1_000_000)
     load = table.optional_number("load", low=1e-6, high=1000)
     if (closed is None) == (load is None):
         raise table.error(
-            "give either load (requests come whatever the engine does) or concurrency (clients, "
-            "each of which waits for its answer)"
+            "give either load (requests come whatever the engine does), log, or concurrency "
+            "(clients, each of which waits for its answer)"
         )
     if closed is not None:
         plan = ArrivalPlan(concurrency=closed)

@@ -8,6 +8,7 @@ import numpy as np
 from adaptive_spec.constraints import Constraints, LatencyTarget, PassBudget
 from adaptive_spec.costs import ConstantCosts, CostModel, MeasuredCosts
 from adaptive_spec.errors import ConfigError
+from adaptive_spec.simulations.serving import ArrivalLog
 from adaptive_spec.traces.synthetic import Hazards
 
 QUANTILE = 0.95
@@ -57,12 +58,13 @@ class CostPlan:
 
 @dataclass(frozen=True)
 class ArrivalPlan:
-    """When requests come: either ``load`` (with its shape), or ``concurrency``.
+    """When requests come: ``load`` (with its shape), ``log`` (with or without), or ``concurrency``.
 
     Attributes:
       load: of an open loop: the rate, over that at which plain decoding in full batches would be
-        just busy.
+        just busy. A log is stretched to it; without, its times are milliseconds.
       variation, profile: as in ``RequestStream``; one profile spans the whole run.
+      log: when real requests came; its classes are those of the scenario, or "" to draw one.
       concurrency: of a closed loop: clients.
     """
 
@@ -70,6 +72,7 @@ class ArrivalPlan:
     variation: float = 1.0
     profile: tuple[float, ...] = (1.0,)
     concurrency: int | None = None
+    log: ArrivalLog | None = None
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,23 @@ def test_one_s_own(tmp_path: Path) -> None:
     assert scenario.classes[0].completion_tokens == (2, 4)
 
 
+def test_with_recorded_arrivals(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"arrival_ms": 5}\n{"arrival_ms": 9, "class": "a"}\n', encoding="utf-8")
+    text = GOOD.replace("load = 0.5", 'log = "log.jsonl"').replace("requests = 50", "")
+    scenario = load_scenario(written(tmp_path, text))
+    assert scenario.requests == 2
+    assert scenario.arrivals.log is not None
+    assert scenario.arrivals.log.classes == ("", "a")
+    log.write_text('{"arrival_ms": 5, "class": "b"}\n', encoding="utf-8")
+    with pytest.raises(ConfigError, match="log: has requests of class 'b'; the scenario has a"):
+        load_scenario(written(tmp_path, text))
+    more = text.replace("[costs]", "requests = 2\n[costs]")
+    log.write_text('{"arrival_ms": 5}\n', encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"requests = 2; it must be an integer in 1\.\.1"):
+        load_scenario(written(tmp_path, more))
+
+
 def test_an_unknown_name_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"unknown scenario 'chatt'.*did you mean 'chat'"):
         load_scenario("chatt")
@@ -80,7 +97,7 @@ def test_an_unknown_name_is_refused() -> None:
         ("verify = 0.02", "", "give either verify or saturation_tokens"),
         ("verify = 0.02", "verify = -1", r"\[costs\]: verify = -1; it must be a number in 0\.\."),
         ("draft = 0.1", "draft = nan", "draft = nan"),
-        ("load = 0.5", "", "give either load .* or concurrency"),
+        ("load = 0.5", "", "give either load .*, log, or concurrency"),
         ("load = 0.5", "load = 0.5\nconcurrency = 2", "give either load .* or concurrency"),
         ("load = 0.5", "load = 0.5\nprofile = [0]", r"profile = \[0\]; .* not all of them 0"),
         ("load = 0.5", "concurrency = 2\nvariation = 2", "unknown field 'variation'"),

@@ -23,9 +23,9 @@ from adaptive_spec.simulations.scenarios import (
     scenario_names,
 )
 from adaptive_spec.simulations.scenarios.degrading import degraded
-from adaptive_spec.simulations.scenarios.scenario import Degradation
+from adaptive_spec.simulations.scenarios.scenario import ArrivalPlan, Degradation
 from adaptive_spec.simulations.scenarios.verdicts import at_most
-from adaptive_spec.simulations.serving import OpenLoop
+from adaptive_spec.simulations.serving import ArrivalLog, OpenLoop
 from adaptive_spec.traces import Hazards, SequenceTrace, TraceInfo, TraceSet, synthetic_trace
 from tests.traces.examples import example_trace
 
@@ -99,6 +99,35 @@ def test_the_load_is_that_of_plain_decoding_in_full_batches() -> None:
     assert isinstance(arrivals, OpenLoop)
     busy = (flat.num_tokens / chosen.max_batch + 1).sum()  # prompts of 90 tokens take a pass
     assert busy / arrivals.times_ms[-1] == pytest.approx(0.7, rel=0.1)
+
+
+def test_recorded_arrivals_are_taken_as_they_are_or_stretched() -> None:
+    times = np.array([10.0, 11.0, 15.0, 30.0])
+    log = ArrivalLog(OpenLoop(times), ("background", "", "background", "background"))
+    chosen = scenario("traffic-spike", 4, arrivals=ArrivalPlan(log=log))
+    in_ms = ConstantCosts(plain_ms=20.0)
+    generator = np.random.default_rng(0)
+    work = draw(chosen, made_up_trace(chosen, 0), costs=in_ms, generator=generator, made_up=True)
+    assert isinstance(work.requests.arrivals, OpenLoop)
+    assert work.requests.arrivals.times_ms.tolist() == times.tolist()
+    assert work.requests.request_class is not None
+    assert work.requests.request_class[[0, 2, 3]].tolist() == [1, 1, 1]
+    with pytest.raises(ConfigError, match="the log is in ms, but times are in plain"):
+        draw(
+            chosen,
+            made_up_trace(chosen, 0),
+            costs=ConstantCosts(),
+            generator=generator,
+            made_up=True,
+        )
+    half, full = (
+        drawn(dataclasses.replace(chosen, arrivals=ArrivalPlan(load, log=log))).requests.arrivals
+        for load in (0.5, 1.0)
+    )
+    assert isinstance(half, OpenLoop)
+    assert isinstance(full, OpenLoop)
+    np.testing.assert_allclose(half.times_ms, 2 * full.times_ms)
+    np.testing.assert_allclose(np.diff(full.times_ms) / full.times_ms[-1], [0.05, 0.2, 0.75])
 
 
 def test_texts_are_drawn_by_category_and_length_of_prompt() -> None:
