@@ -17,12 +17,14 @@ such that ``P`` takes up the share of the time that may go into looking. More th
 and as evidence fades, looking never ceases: what a change costs is bounded.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec.policy import MAX_DRAFTERS
+
+Number: TypeAlias = IntArray | FloatArray
 
 _FARNESS = 4
 """Steps told apart, from drafting that nearly pays to drafting that brings nothing at all."""
@@ -98,8 +100,8 @@ class Looks(NamedTuple):
         self,
         drafter: int,
         stakes: Stakes,
-        unread_tokens: FloatArray,
-        remaining_tokens: FloatArray,
+        unread_tokens: Number,
+        remaining_tokens: Number,
         upkeep: float,
     ) -> BoolArray:
         """Whether a look is worth its step, ``[B]``.

@@ -164,7 +164,9 @@ class Marginal(Policy[Rows, Fleet]):
             Fleet(
                 Learned.fresh(),
                 Confidence.fresh(),
-                *np.zeros((3, 1)),
+                np.zeros(1),
+                np.zeros(1),
+                np.zeros(1),
                 Timing.fresh(),
                 Looks.fresh(),
                 np.zeros(MAX_DRAFTERS),

@@ -306,6 +306,7 @@ def test_what_lies_ahead_of_one_drafter_does_not_keep_another_from_drafting() ->
         behind_tokens=np.zeros((1, 2), np.int64),
     )
     decision = decide(several, cycle)
+    assert decision.drafter is not None
     assert (decision.tau.tolist(), decision.drafter.tolist()) == ([2], [1])
 
 
