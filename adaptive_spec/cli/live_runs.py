@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from adaptive_spec.cli.live import Pair, finished
 from adaptive_spec.cli.output import note, rounded
 from adaptive_spec.cli.record import recording
+from adaptive_spec.constraints import Constraints
 from adaptive_spec.costs import ConstantCosts, CostModel
 from adaptive_spec.registry import make_policy
 from adaptive_spec.simulations.simulator import replay
@@ -25,6 +26,8 @@ class LiveRun(NamedTuple):
       different_outputs: ids whose output is not plain decoding's, with the reason.
       predicted_ms, measured_ms: time of all cycles, by the cost model and by the clock.
       completions: of the live run.
+      same_ledger: whether live and replayed requests took the same passes, tokens and time, by the
+        books of what was promised.
     """
 
     policy: str
@@ -33,11 +36,12 @@ class LiveRun(NamedTuple):
     predicted_ms: float
     measured_ms: float
     completions: "list[Completion]"
+    same_ledger: bool
 
     @property
     def holds(self) -> bool:
-        """Whether cycles and outputs are identical."""
-        return self.validation.identical and not self.different_outputs
+        """Whether cycles, outputs and books are identical."""
+        return self.validation.identical and not self.different_outputs and self.same_ledger
 
     def as_dict(self) -> dict[str, Any]:
         """The run as JSON."""
@@ -45,6 +49,7 @@ class LiveRun(NamedTuple):
             "policy": self.policy,
             "identical_cycles": self.validation.identical,
             "identical_outputs": not self.different_outputs,
+            "identical_ledgers": self.same_ledger,
             "sequences": self.validation.sequences,
             "cycles": self.validation.cycles,
             "predicted_ms": rounded(self.predicted_ms),
@@ -103,6 +108,7 @@ def run_live(
     max_draft_tokens: int = 10,
     batch_size: int = 1,
     seed: int = 0,
+    constraints: Constraints | None = None,
     rule: "VerificationRule | None" = None,
     on_finished: Callable[[], None] = lambda: None,
 ) -> LiveRun:
@@ -114,6 +120,7 @@ def run_live(
         requests=requests,
         max_draft_tokens=max_draft_tokens,
         batch_size=batch_size,
+        constraints=constraints,
         seed=seed,
         record_signals=True,
         measured_times=False,
@@ -125,6 +132,7 @@ def run_live(
         traces,
         costs=costs,
         max_draft_tokens=max_draft_tokens,
+        constraints=constraints,
         seed=seed,
         concurrency=batch_size,
         log_cycles=True,
@@ -149,6 +157,7 @@ def run_live(
         replayed.engine_ms,
         measured_ms,
         [done[request.id] for request in requests],
+        engine.controller.ledgers == replayed.ledgers,
     )
 
 
@@ -165,11 +174,13 @@ def _different_outputs(
     different = {}
     for request, sequence in zip(requests, traces, strict=True):
         assert sequence.output_ids is not None
+        completion = done[request.id]
+        cut_short = completion.finish_reason in ("budget", "deadline")
         divergence = explain_divergence(
             pair.verifier.model,
             request.prompt_ids,
-            sequence.output_ids.tolist(),
-            done[request.id].token_ids,
+            sequence.output_ids[: len(completion.token_ids) if cut_short else None].tolist(),
+            completion.token_ids,
             rule=rule,
             seed=request.noise_seed(rule.seed),
         )
@@ -184,6 +195,8 @@ def _different_outputs(
 
 def explain(run: LiveRun) -> None:
     """Says where a run differed, if it did."""
+    if not run.same_ledger:
+        note(f"{run.policy}: live and replayed requests differ in passes, tokens or lateness")
     for name, reason in run.different_outputs.items():
         note(f"{run.policy}: {name}: output differs: {reason}")
     for difference in run.validation.differences:

@@ -5,6 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from adaptive_spec.cli import options
+from adaptive_spec.cli.constraint_options import ConstraintOptions
 from adaptive_spec.cli.live_options import ModelOptions, PromptOptions
 from adaptive_spec.cli.live_runs import LiveRun, decode_plainly, explain, record_all, run_live
 from adaptive_spec.cli.output import progress, results_table, show, write_json
@@ -22,6 +23,7 @@ def validate(
     models: ModelOptions,
     costs: options.CostsOption = None,
     max_draft_tokens: options.MaxDraftTokensOption = 10,
+    promised: ConstraintOptions,
     sampling: SamplingOptions,
     seed: options.SeedOption = 0,
     json_file: options.JsonOption = None,
@@ -34,6 +36,7 @@ def validate(
     specs = policy or DEFAULT_POLICIES
     for spec in specs:
         make_policy(spec)  # refuse a wrong one before any model is loaded
+    constraints = promised.chosen()
     given = None if costs is None else parse_costs(costs)
     wanted = asked.chosen()
     models.require_drafter("replay")
@@ -68,6 +71,7 @@ def validate(
                     max_draft_tokens=max_draft_tokens,
                     batch_size=batch_size,
                     seed=seed,
+                    constraints=constraints,
                     rule=rule,
                     on_finished=lambda task=task: bar.advance(task),  # type: ignore[misc]
                 )

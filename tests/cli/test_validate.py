@@ -44,6 +44,29 @@ def test_replay_is_exact_for_every_policy(pair: TinyPair, drafter: str, batch_si
         assert entry["measured_ms"] > 0
 
 
+@pytest.mark.parametrize(
+    "promised",
+    [
+        ("--average-passes", 8, "--latency-target", 9),
+        ("--average-passes", 5, "--hard-average", "--burst-passes", 2),
+        ("--deadline", 11),
+    ],
+)
+def test_what_is_promised_is_kept_alike_live_and_replayed(
+    pair: TinyPair, promised: tuple[object, ...]
+) -> None:
+    report = succeed(
+        *command(pair, "--costs", "draft=0.125", *promised, "--json", "-"),
+        *("-p", "ewma", "-p", "fixed:tau=1"),
+    ).json()
+    for entry in report["runs"]:
+        assert entry["identical_cycles"], entry
+        assert entry["identical_outputs"], entry
+        assert entry["identical_ledgers"], entry
+    if "--hard-average" in promised:
+        assert all(entry["cycles"] <= 5 * 4 + 2 for entry in report["runs"])
+
+
 @pytest.mark.parametrize("drafter", ["lookup", "model"])
 def test_replay_is_exact_for_a_policy_that_looks_inside_the_draft(
     pair: TinyPair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drafter: str
