@@ -138,6 +138,7 @@ class Account:
                 waited + decoded,
                 known.least_passes,
                 known.budget_infeasible,
+                known.least_late,
             )
             if not self.constraints.shared:
                 continue

@@ -34,6 +34,8 @@ class Feasibility(NamedTuple):
         can't.
       latency_for_budget_ms: least latency with which the budget can be kept; infinite where it
         can't.
+      least_late: least share of requests beyond the target while the budget is kept, where that is
+        more than promised; NaN where the latency target can be kept, and while unknown.
       frontier: passes, latency and speed of every tau; None while unknown.
     """
 
@@ -45,6 +47,7 @@ class Feasibility(NamedTuple):
     least_latency_ms: float = math.nan
     passes_for_latency: float = math.nan
     latency_for_budget_ms: float = math.nan
+    least_late: float = math.nan
     frontier: Frontier | None = None
 
     def __str__(self) -> str:
@@ -83,6 +86,7 @@ def assess(constraints: Constraints, recent: Recent, survival: np.ndarray) -> Fe
     count = recent.tokens.size
 
     no_budget = no_latency = neither = False
+    least_late = math.nan
     for_latency, for_budget_ms = least_passes, least_ms
     sure = _SIGNIFICANT * float(recent.passes.std()) / math.sqrt(count)
     if per_token:
@@ -99,6 +103,9 @@ def assess(constraints: Constraints, recent: Recent, survival: np.ndarray) -> Fe
         no_latency = is_late and float(seen.late.min()) > allowed + spread
         for_latency = least_mixture(passes, seen.late, allowed)
         neither = is_late and average is not None and for_latency - sure > average
+        if no_latency or neither:
+            kept = math.inf if average is None else max(average, least_passes)
+            least_late = least_mixture(seen.late, passes, kept)
     return Feasibility(
         count,
         no_budget,
@@ -108,5 +115,6 @@ def assess(constraints: Constraints, recent: Recent, survival: np.ndarray) -> Fe
         least_ms,
         for_latency,
         for_budget_ms,
+        least_late,
         seen,
     )

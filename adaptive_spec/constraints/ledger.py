@@ -14,7 +14,8 @@ Three additions to the plain queue:
 - *Repayment.* A queue settles at a length that is never paid back. As long as the books are over
   the budget, ``B`` is aimed at a little lower, by the excess over ``REPAID_WITHIN`` requests.
 - *No wind-up.* What cannot be kept is not aimed at, but ``_ABOVE_LEAST`` times the least possible
-  (``feasibility``). And no queue grows beyond the length where a longer one would change nothing.
+  (``feasibility``); of two promises that cannot be kept together, the budget is kept. And no queue
+  grows beyond the length where a longer one would change nothing.
 """
 
 import math
@@ -61,6 +62,7 @@ class Ledger(NamedTuple):
         latency_ms: float,
         least_passes: float = math.nan,
         infeasible: bool = False,
+        least_late: float = math.nan,
     ) -> "Ledger":
         """The ledger after a request finished.
 
@@ -72,6 +74,8 @@ class Ledger(NamedTuple):
           least_passes: least average that seems possible (per request or token, as the budget
             counts); NaN where nothing is known.
           infeasible: whether the budget cannot be kept; the least possible is aimed at then.
+          least_late: least share of late requests that seems possible where the target cannot be
+            kept; NaN where it can.
         """
         after = self._replace(
             requests=self.requests + 1, passes=self.passes + passes, tokens=self.tokens + tokens
@@ -90,6 +94,8 @@ class Ledger(NamedTuple):
             late, allowed = int(latency_ms > latency.target_ms), 1 - latency.quantile
             excess = max(self.late - allowed * self.requests, 0.0)
             aimed = max(allowed - excess / REPAID_WITHIN, 0.0)
+            if not math.isnan(least_late):
+                aimed = max(allowed, _ABOVE_LEAST * least_late)
             queue = min(max(self.queue_late + late - aimed, 0.0), _MOST_LATE * latency.patience)
             after = after._replace(late=self.late + late, queue_late=queue)
         return after

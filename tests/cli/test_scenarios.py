@@ -62,7 +62,7 @@ def test_on_a_trace_of_one_s_own(trace: Path, tmp_path: Path) -> None:
     [
         ((), "give a TRACE"),
         (("--scenario", "caht"), "unknown scenario 'caht'"),
-        (("--scenario", "chat", "--concurrency", 2), "the scenario says what is promised"),
+        (("--scenario", "chat", "--concurrency", 2), "leave out --concurrency"),
         (("--scenario", "chat", "--average-passes", 2), "the scenario says what is promised"),
         (("--scenario", "chat", "--requests", 0), "--requests"),
         (("--scenario", "none.toml"), "cannot be read"),

@@ -88,6 +88,7 @@ def test_a_target_that_the_fastest_tau_misses_is_infeasible() -> None:
     fastest = judge(target_ms=1e3).least_latency_ms
     told = judge(target_ms=0.8 * fastest)
     assert told.latency_infeasible
+    assert told.least_late == 1
     assert f"least latency possible is {fastest:.4g} ms" in str(told)
     assert not judge(target_ms=15.01).infeasible  # none of the requests seen was late
 
@@ -104,4 +105,6 @@ def test_two_promises_may_be_infeasible_together() -> None:
     assert told.infeasible
     assert told.passes_for_latency > least * 1.01
     assert told.latency_for_budget_ms > fastest * 1.01
+    # All requests are alike: with the longest draft all are late, and that share is aimed at.
+    assert 0 < told.least_late <= 1
     assert "cannot be kept together" in str(told)

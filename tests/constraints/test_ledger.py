@@ -71,5 +71,17 @@ def test_late_requests_queue_up_and_are_made_good() -> None:
     assert ledger.queue_late == 0.0
 
 
+def test_lateness_that_cannot_be_helped_does_not_queue_up() -> None:
+    promised = Constraints(latency=LatencyTarget(target_ms=250, quantile=0.95))
+    ledger = Ledger()
+    for number in range(200):
+        ledger = ledger.settle(promised, 1, 1, 300.0 if number % 2 else 200.0, least_late=0.5)
+    assert ledger.late == 100
+    assert ledger.queue_late < 1
+    for _ in range(200):
+        ledger = ledger.settle(promised, 1, 1, 300.0)
+    assert ledger.queue_late == 20 * 2  # the longest; patience is 2
+
+
 def test_mean_of_nothing_is_not_a_number() -> None:
     assert math.isnan(Ledger().mean_passes)
