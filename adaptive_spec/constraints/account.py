@@ -155,7 +155,7 @@ class Account:
         recent = Recent(
             np.array(tokens), np.array(passes), np.array(waited), np.array(decoded), self._cycle_ms
         )
-        return assess(self.constraints, recent, self._survival.chances())
+        return assess(self.constraints, recent, self._survival)
 
     def expected_tokens(self, emitted: IntArray, remaining: IntArray) -> FloatArray:
         """Tokens that requests are likely to emit yet, ``[B]``, > 0.

@@ -3,20 +3,27 @@
 A budget is declared infeasible when the least possible passes of the requests seen are above it by
 more than chance would have it; a latency target when the fastest tau would be late too often, and
 requests are; both together when no mixture of tau keeps both. Until then nothing is said.
+
+Drafts longer than those that were tried get the benefit of the doubt: what is declared infeasible
+must be so by the largest chances of acceptance that what was seen allows. Otherwise a policy that
+drafts little would never be asked for the longer drafts that show what they bring.
 """
 
 import math
 from typing import NamedTuple
 
-import numpy as np
-
 from adaptive_spec.constraints.frontier import Frontier, Recent, frontier, least_mixture
 from adaptive_spec.constraints.promises import Constraints
+from adaptive_spec.constraints.survival import Survival
 
 FEWEST_REQUESTS = 10
 """Finished requests, and fates of first draft tokens, before anything is said."""
 _SIGNIFICANT = 1.6449
 """Standard errors for one false alarm in twenty looks (the normal distribution's 95 % point)."""
+
+_DOUBT = 1.0
+"""Standard errors by which acceptance at every depth may be better than it seems, at all of them at
+once, which is rarer than at one."""
 
 
 class Feasibility(NamedTuple):
@@ -67,21 +74,25 @@ class Feasibility(NamedTuple):
         return f"infeasible, by {self.requests} requests: {'; '.join(said)}"
 
 
-def assess(constraints: Constraints, recent: Recent, survival: np.ndarray) -> Feasibility:
+def assess(constraints: Constraints, recent: Recent, survival: Survival) -> Feasibility:
     """What the recent requests of a class say of its promises.
 
     Args:
       constraints: what is promised.
       recent: finished requests, at least one.
-      survival: ``[K + 1]`` from ``Survival.chances``.
+      survival: how far their drafts were accepted.
     """
     budget, latency = constraints.budget, constraints.latency
     average = None if budget is None else budget.average_passes
     target_ms = None if latency is None else latency.target_ms
     quantile = 0.95 if latency is None else latency.quantile
-    seen = frontier(survival, recent, quantile, target_ms)
+    seen = frontier(survival.chances(), recent, quantile, target_ms)
+    at_best = frontier(survival.chances(_DOUBT), recent, quantile, target_ms)
     per_token = budget is not None and budget.per == "token"
-    passes = seen.passes_per_token if per_token else seen.passes_per_request
+    passes, passes_at_best = (
+        known.passes_per_token if per_token else known.passes_per_request
+        for known in (seen, at_best)
+    )
     least_passes, least_ms = float(passes.min()), float(seen.latency_ms.min())
     count = recent.tokens.size
 
@@ -92,7 +103,7 @@ def assess(constraints: Constraints, recent: Recent, survival: np.ndarray) -> Fe
     if per_token:
         sure /= max(float(recent.tokens.mean()), 1.0)
     if average is not None:
-        no_budget = least_passes - sure > average
+        no_budget = float(passes_at_best.min()) - sure > average
         within = passes <= average
         for_budget_ms = float(seen.latency_ms[within].min(initial=math.inf))
     if target_ms is not None:
@@ -100,9 +111,10 @@ def assess(constraints: Constraints, recent: Recent, survival: np.ndarray) -> Fe
         spread = _SIGNIFICANT * math.sqrt(allowed * quantile / count)
         late_now = float((recent.waited_ms + recent.decode_ms > target_ms).mean())
         is_late = late_now > allowed + spread
-        no_latency = is_late and float(seen.late.min()) > allowed + spread
+        no_latency = is_late and float(at_best.late.min()) > allowed + spread
         for_latency = least_mixture(passes, seen.late, allowed)
-        neither = is_late and average is not None and for_latency - sure > average
+        hoped = least_mixture(passes_at_best, at_best.late, allowed)
+        neither = is_late and average is not None and hoped - sure > average
         if no_latency or neither:
             kept = math.inf if average is None else max(average, least_passes)
             least_late = least_mixture(seen.late, passes, kept)

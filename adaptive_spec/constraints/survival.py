@@ -6,6 +6,7 @@ accepted whole says nothing of the depth beyond it. It is the controller's own e
 the policy knows, and tells what passes and time a longer or shorter draft would take.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -53,12 +54,18 @@ class Survival(NamedTuple):
             kept * self.accepted + reached[::-1].cumsum()[::-1][1:],
         )
 
-    def chances(self) -> FloatArray:
-        """``S_0 = 1, S_1, ..., S_K``, ``[K + 1]``."""
+    def chances(self, errors: float = 0.0) -> FloatArray:
+        """``S_0 = 1, S_1, ..., S_K``, ``[K + 1]``.
+
+        Args:
+          errors: standard errors by which the share at every depth is taken to be larger: what the
+            chances may be for all that is known, where few drafts went that far.
+        """
         survival, share = [1.0], 0.5
         for tested, accepted in zip(self.tested.tolist(), self.accepted.tolist(), strict=True):
             share = (accepted + _LEANING * share) / (tested + _LEANING)
-            survival.append(survival[-1] * share)
+            error = math.sqrt(share * (1.0 - share) / (tested + _LEANING))
+            survival.append(survival[-1] * min(share + errors * error, 1.0))
         return np.array(survival)
 
     @property

@@ -7,6 +7,7 @@ from adaptive_spec.constraints.frontier import Recent, expected_passes, frontier
 from adaptive_spec.constraints.survival import Survival
 
 HALF = 0.5 ** np.arange(5.0)  # K = 4
+SEEN = Survival(1e12 * HALF[:-1], 1e12 * HALF[1:])  # so often that nothing is in doubt
 
 
 def recent() -> Recent:
@@ -70,7 +71,7 @@ def test_the_least_mixture_is_on_the_lower_hull() -> None:
 def judge(average: float | None = None, target_ms: float | None = None) -> Feasibility:
     latency = None if target_ms is None else LatencyTarget(target_ms)
     budget = None if average is None else PassBudget(average)
-    return assess(Constraints(budget, latency), recent(), HALF)
+    return assess(Constraints(budget, latency), recent(), SEEN)
 
 
 def test_what_cannot_be_kept_is_said_with_the_nearest_that_can() -> None:
@@ -82,6 +83,20 @@ def test_what_cannot_be_kept_is_said_with_the_nearest_that_can() -> None:
     assert told.least_passes == pytest.approx(least)
     assert f"least passes possible are {least:.3g}" in str(told)
     assert str(judge(average=8.0)) == "nothing is infeasible, by 40 requests"
+
+
+def test_drafts_longer_than_those_tried_get_the_benefit_of_the_doubt() -> None:
+    # Whoever drafts two tokens a cycle has seen five of the third ones, none of them right.
+    short = Survival(np.array([400.0, 200, 5, 0]), np.array([200.0, 100, 0, 0]))
+    least = expected_passes(short.chances(), np.array([8])).min()
+    average = 0.95 * least
+    assert assess(Constraints(PassBudget(average)), recent(), SEEN).least_passes < average
+    told = assess(Constraints(PassBudget(average)), recent(), short)
+    assert told.least_passes == pytest.approx(least)
+    assert not told.infeasible
+    often = Survival(np.array([400.0, 200, 100, 20]), np.array([200.0, 100, 14, 3]))
+    assert expected_passes(often.chances(), np.array([8])).min() == pytest.approx(least, rel=0.02)
+    assert assess(Constraints(PassBudget(0.9 * least)), recent(), often).budget_infeasible
 
 
 def test_a_target_that_the_fastest_tau_misses_is_infeasible() -> None:
@@ -99,7 +114,7 @@ def test_two_promises_may_be_infeasible_together() -> None:
     seen = frontier(HALF, costs, 0.95, None)
     least, fastest = seen.passes_per_request.min(), seen.latency_ms.min()
     promised = Constraints(PassBudget(least * 1.01), LatencyTarget(fastest * 1.01))
-    told = assess(promised, costs, HALF)
+    told = assess(promised, costs, SEEN)
     assert not told.budget_infeasible
     assert not told.latency_infeasible
     assert told.infeasible
