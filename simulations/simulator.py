@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
-from adaptive_spec.constraints import ByClass, Constraints, EndReason, Ledger
+from adaptive_spec.constraints import ByClass, Constraints, EndReason, Feasibility, Ledger
 from adaptive_spec.controller import Controller
 from adaptive_spec.costs import CostModel
 from adaptive_spec.errors import ConfigError
@@ -104,7 +104,8 @@ class Replay(NamedTuple):
         full for each of its sequences (it is how long each waited).
       engine_ms: time the engine was busy: every cycle counts once, whatever its batch.
       end_reason: ``[N]`` ``EndReason``: whether a budget or a deadline cut it short.
-      ledgers: what finished requests took, by class.
+      ledgers: what finished requests took, by class; ``feasibility``: what the controller had found
+        of each class's promises at the end.
       shares: who drafted.
       log: every cycle, where asked for.
     """
@@ -117,8 +118,15 @@ class Replay(NamedTuple):
     engine_ms: float
     end_reason: IntArray
     ledgers: dict[str, Ledger]
+    feasibility: dict[str, Feasibility]
     shares: DrafterShares
     log: CycleLog | None = None
+
+    @property
+    def ended_by_deadline(self) -> BoolArray:
+        """``[N]`` whether a deadline cut it short."""
+        by_deadline: BoolArray = self.end_reason == EndReason.DEADLINE
+        return by_deadline
 
     @property
     def ended_by_budget(self) -> BoolArray:
@@ -280,6 +288,7 @@ def _run(
         engine_ms,
         end_reason,
         controller.ledgers,
+        controller.feasibility,
         shares,
         CycleLog.of(log) if log_cycles else None,
     )

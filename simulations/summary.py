@@ -13,7 +13,7 @@ class Summary(NamedTuple):
 
     Attributes:
       policy: spec of the policy, or what else was run.
-      sequences: requests; ``tokens``: emitted; ``cycles``: one verifier pass each.
+      sequences: requests that took a pass; ``tokens``: emitted; ``cycles``: one verifier pass each.
       num_draft_tokens, num_accepted_tokens: drafted, and of these emitted.
       time_ms: time of all cycles, each sequence decoded alone.
       drafters: what each of them contributed, in default order.
@@ -44,13 +44,13 @@ class Summary(NamedTuple):
 
     @property
     def tokens_per_cycle(self) -> float:
-        """Mean emitted tokens of a verifier pass, >= 1."""
-        return self.tokens / self.cycles
+        """Mean emitted tokens of a verifier pass, >= 1; NaN where there was none."""
+        return self.tokens / self.cycles if self.cycles else math.nan
 
     @property
     def passes_per_request(self) -> float:
-        """Mean verifier passes of a request."""
-        return self.cycles / self.sequences
+        """Mean verifier passes of a request that took any; NaN where none did."""
+        return self.cycles / self.sequences if self.sequences else math.nan
 
     @property
     def acceptance_rate(self) -> float:
@@ -71,19 +71,22 @@ class Summary(NamedTuple):
 
     def as_dict(self) -> dict[str, object]:
         """The figures under the names of the JSON output; not-a-number becomes None."""
-        rate = self.acceptance_rate
         return {
             "policy": self.policy,
             "time": self.time_ms,
             "tokens": self.tokens,
             "cycles": self.cycles,
-            "tokens_per_cycle": self.tokens_per_cycle,
-            "passes_per_request": self.passes_per_request,
-            "acceptance_rate": None if math.isnan(rate) else rate,
+            "tokens_per_cycle": _known(self.tokens_per_cycle),
+            "passes_per_request": _known(self.passes_per_request),
+            "acceptance_rate": _known(self.acceptance_rate),
             "num_draft_tokens": self.num_draft_tokens,
             "wasted_draft_tokens": self.wasted_draft_tokens,
             "drafters": [drafter._asdict() for drafter in self.drafters],
         }
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _drafter_shares(shares: DrafterShares) -> tuple[DrafterShare, ...]:

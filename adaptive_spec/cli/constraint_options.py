@@ -9,6 +9,7 @@ from adaptive_spec.constraints import Constraints, LatencyTarget, PassBudget
 from adaptive_spec.errors import ConfigError
 
 _PANEL = "Constraints"
+_QUANTILE = 0.95
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class ConstraintOptions:
     latency_quantile: Annotated[
         float,
         typer.Option(help="Share of requests to keep it for.", rich_help_panel=_PANEL),
-    ] = 0.95
+    ] = _QUANTILE
     deadline: Annotated[
         float | None,
         typer.Option(
@@ -79,9 +80,9 @@ class ConstraintOptions:
             raise ConfigError("--burst-passes belongs to --hard-average; give both or neither")
         if self.average_passes is None and (hard or self.passes_per != "request"):
             raise ConfigError("--hard-average and --passes-per need --average-passes")
+        if self.when_spent != "end" and not (hard or self.max_passes is not None):
+            raise ConfigError("--when-spent needs --max-passes or --hard-average")
         if self.average_passes is None and self.max_passes is None:
-            if self.when_spent != "end":
-                raise ConfigError("--when-spent needs --max-passes or --hard-average")
             return None
         burst = {} if self.burst_passes is None else {"burst_passes": self.burst_passes}
         return PassBudget(
@@ -94,6 +95,8 @@ class ConstraintOptions:
         )
 
     def _latency(self) -> LatencyTarget | None:
+        if self.latency_target is None and self.latency_quantile != _QUANTILE:
+            raise ConfigError("--latency-quantile needs --latency-target")
         if self.latency_target is None and self.deadline is None:
             return None
         return LatencyTarget(self.latency_target, self.latency_quantile, self.deadline)

@@ -105,7 +105,7 @@ def simulate(
     model.require_drafters(traces.info.drafter_names)
     if concurrency is not None:
         concurrency = min(concurrency, len(traces))
-    summaries, entries = [], []
+    summaries, entries, said = [], [], []
     with progress() as bar:
         for name, chosen in zip(specs, built, strict=True):
             task = bar.add_task(name, total=len(traces))
@@ -126,11 +126,17 @@ def simulate(
                     **totals.as_dict(),
                     "engine_time": result.engine_ms,
                     "ended_by_budget": int(result.ended_by_budget.sum()),
+                    "ended_by_deadline": int(result.ended_by_deadline.sum()),
+                    "late": sum(ledger.late for ledger in result.ledgers.values()),
                 }
             )
+            said += [f"{name}: {told}" for told in result.feasibility.values() if told.infeasible]
     caption = f"costs: {model}; time in {model.time_unit}, summed over sequences"
     show(summary_table(summaries, _title(traces), caption), json_file)
     warn_if_infeasible(traces, constraints, max_draft_tokens)
+    if constraints.latency is not None:  # of passes more is known, and said above
+        for line in said:
+            notes.print(line, style="bold red", soft_wrap=True, markup=False)
     write_json({"policies": entries, "costs": str(model), "time_unit": model.time_unit}, json_file)
     return None
 

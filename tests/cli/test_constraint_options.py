@@ -2,6 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from adaptive_spec.traces import write_trace
+from adaptive_spec.traces.synthetic import Hazards, synthetic_trace
 from tests.cli.running import refuse, succeed
 
 
@@ -26,6 +28,27 @@ def test_a_hard_average_ends_requests_and_carry_on_does_not(trace: Path) -> None
 
 def test_a_deadline_ends_requests(trace: Path) -> None:
     assert passes(trace, "--deadline", 7) == 7
+    command = ("simulate", trace, "-p", "fixed:tau=0", "--deadline", 7, "--json", "-")
+    assert succeed(*command).json()["policies"][0]["ended_by_deadline"] == 4
+
+
+def test_a_deadline_before_the_first_pass(trace: Path) -> None:
+    command = ("simulate", trace, "-p", "fixed:tau=2", "--deadline", 0.5)
+    (entry,) = succeed(*command, "--json", "-").json()["policies"]
+    assert (entry["cycles"], entry["tokens_per_cycle"]) == (0, None)
+    assert entry["ended_by_deadline"] == 4
+    assert "fixed:tau=2" in succeed(*command).out
+
+
+def test_a_latency_that_cannot_be_kept_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "trace.parquet"
+    write_trace(synthetic_trace(Hazards(0.5), num_sequences=60, num_tokens=12), path)
+    command = ("simulate", path, "-p", "fixed:tau=2", "--latency-target")
+    told = succeed(*command, 3).err.replace("\n", " ")
+    assert "fixed:tau=2: infeasible, by 60 requests: the least latency possible is" in told
+    assert "infeasible" not in succeed(*command, 30).err
+    report = succeed(*command, 3, "--json", "-").json()
+    assert report["policies"][0]["late"] > 30
 
 
 def test_infeasible_is_said_per_token_too(trace: Path) -> None:
@@ -43,6 +66,9 @@ def test_infeasible_is_said_per_token_too(trace: Path) -> None:
         (("--passes-per", "day"), "'day'"),
         (("--burst-passes", 3), "belongs to --hard-average"),
         (("--when-spent", "carry-on"), "needs --max-passes or --hard-average"),
+        (("--average-passes", 5, "--when-spent", "carry-on"), "needs --max-passes or --hard-"),
+        (("--latency-quantile", 0.5), "--latency-quantile needs --latency-target"),
+        (("--deadline", 9, "--latency-quantile", 0.5), "needs --latency-target"),
         (("--latency-target", -250), "target_ms = -250"),
         (("--latency-target", 250, "--latency-quantile", 1.5), "quantile = 1.5"),
         (("--latency-target", 250, "--deadline", 100), "is below target_ms"),
