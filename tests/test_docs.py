@@ -62,6 +62,12 @@ def blocks(name: str, *languages: str) -> list[Block]:
     return [block for block in found if block.language in languages]
 
 
+def output_shown(name: str, block: Block) -> str | None:
+    """The text that follows a block at once, which is what it prints; None for none."""
+    _, follows, rest = DOCUMENTS[name].partition(f"{block.text}```\n\n```text\n")
+    return rest.partition("```")[0] if follows else None
+
+
 def prose(name: str) -> str:
     """A document without its fenced blocks."""
     return re.sub(r"^```.*?^```$", "", DOCUMENTS[name], flags=re.MULTILINE | re.DOTALL)
@@ -129,12 +135,16 @@ def few_examples() -> Iterator[None]:
 
 @pytest.mark.parametrize("name", [name for name in DOCUMENTS if blocks(name, "python")])
 @pytest.mark.usefixtures("folder", "few_examples")
-def test_python_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_runs(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     module = types.ModuleType("document")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     for block in blocks(name, "python"):
         padded = "\n" * block.line + block.text  # so that a traceback shows the document's line
         exec(compile(padded, str(ROOT / name), "exec"), module.__dict__)  # noqa: S102
+        printed, shown = capsys.readouterr().out, output_shown(name, block)
+        assert not printed or shown in (None, printed)
 
 
 def test_the_guide_s_policy_is_found_by_its_name(registered: str) -> None:

@@ -4,7 +4,8 @@ A request brings its own ``average_passes``, at least one, so that none can be s
 What it leaves unspent goes into the pool of its class, which holds at most ``burst_passes`` and
 starts full; what it takes beyond its own comes out of there. A pass for which there is no credit is
 not granted. Hence, after R requests were admitted, at most ``average_passes * R + burst_passes``
-passes have been taken: a bound that holds for every sequence of events, without any assumption.
+passes have been taken: a bound that holds for every sequence of events, without any assumption, but
+where requests carry on when their passes are spent.
 """
 
 import numpy as np

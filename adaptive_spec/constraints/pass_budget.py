@@ -13,7 +13,7 @@ class PassBudget:
 
     A *soft* average is a price: it is kept in the long run (``prices``). A *hard* one is a token
     bucket (``bucket``): after R requests were admitted, ``average_passes * R + burst_passes`` are
-    never exceeded, whatever happens.
+    never exceeded, whatever happens, unless requests carry on when their passes are spent.
 
     Attributes:
       average_passes: mean passes to keep; None for no average. Per request at least 1, since no
