@@ -45,6 +45,9 @@ class Ledger(NamedTuple):
       late: those of them that took longer than the latency target.
       queue_passes: virtual queue of passes, >= 0.
       queue_late: virtual queue of late requests, >= 0.
+      over_passes: passes beyond what was promised when they were spent; below zero where fewer were
+        needed. Requests of a time when nothing was promised do not count.
+      over_late: late requests beyond the share that was promised when they finished, likewise.
     """
 
     requests: int = 0
@@ -53,6 +56,8 @@ class Ledger(NamedTuple):
     late: int = 0
     queue_passes: float = 0.0
     queue_late: float = 0.0
+    over_passes: float = 0.0
+    over_late: float = 0.0
 
     def settle(
         self,
@@ -89,26 +94,31 @@ class Ledger(NamedTuple):
                 aim = max(aim, least if infeasible else min(least, budget.average_passes))
             queue = self.queue_passes + passes - aim * units
             longest = _HIGHEST_LOG * _patience_passes(budget, after)
-            after = after._replace(queue_passes=min(max(queue, 0.0), longest))
+            after = after._replace(
+                queue_passes=min(max(queue, 0.0), longest),
+                over_passes=self.over_passes + passes - budget.average_passes * units,
+            )
         if latency is not None and latency.target_ms is not None:
             late, allowed = int(latency_ms > latency.target_ms), 1 - latency.quantile
-            excess = max(self.late - allowed * self.requests, 0.0)
+            excess = max(self.over_late, 0.0)
             aimed = max(allowed - excess / REPAID_WITHIN, 0.0)
             if not math.isnan(least_late):
                 aimed = max(allowed, _ABOVE_LEAST * least_late)
             queue = min(max(self.queue_late + late - aimed, 0.0), _MOST_LATE * latency.patience)
-            after = after._replace(late=self.late + late, queue_late=queue)
+            after = after._replace(
+                late=self.late + late, queue_late=queue, over_late=self.over_late + late - allowed
+            )
         return after
 
     def excess_passes(self, constraints: Constraints) -> float:
-        """Passes spent beyond the average so far, per unit that the budget counts by, >= 0."""
+        """Passes spent beyond what was promised, per unit that the budget counts by, >= 0."""
         budget = constraints.budget
         if budget is None or budget.average_passes is None:
             return 0.0
+        excess = max(self.over_passes, 0.0)
         if budget.per == "request":
-            return max(self.passes - budget.average_passes * self.requests, 0.0)
-        mean = max(self.tokens / self.requests, 1.0) if self.requests else 1.0
-        return max(self.passes - budget.average_passes * self.tokens, 0.0) / mean
+            return excess
+        return excess / (max(self.tokens / self.requests, 1.0) if self.requests else 1.0)
 
     def pass_price(self, constraints: Constraints) -> float:
         """Price of one verifier pass, in plain verifier passes, >= 0."""
@@ -136,6 +146,8 @@ class Ledger(NamedTuple):
             self.late + other.late,
             self.queue_passes + other.queue_passes,
             self.queue_late + other.queue_late,
+            self.over_passes + other.over_passes,
+            self.over_late + other.over_late,
         )
 
 

@@ -83,5 +83,20 @@ def test_lateness_that_cannot_be_helped_does_not_queue_up() -> None:
     assert ledger.queue_late == 20 * 2  # the longest; patience is 2
 
 
+def test_what_was_spent_before_it_was_promised_is_not_paid_back() -> None:
+    ledger = Ledger()
+    for _ in range(100):
+        ledger = ledger.settle(Constraints(), 10, 20, 900.0)
+    promised = Constraints(PassBudget(7.0), LatencyTarget(250.0))
+    assert ledger.excess_passes(promised) == 0
+    ledger = ledger.settle(promised, 9, 20, 900.0)
+    assert ledger.passes == 1009
+    assert ledger.queue_passes == ledger.excess_passes(promised) == 2
+    assert ledger.late == 1
+    assert ledger.over_late == pytest.approx(0.95)
+    # Nor does a promise that is changed make debts of what was allowed.
+    assert ledger.settle(Constraints(PassBudget(3.0)), 3, 20, 1.0).over_passes == 2
+
+
 def test_mean_of_nothing_is_not_a_number() -> None:
     assert math.isnan(Ledger().mean_passes)
