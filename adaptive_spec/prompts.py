@@ -15,19 +15,22 @@ class Prompt:
 
     Attributes:
       id: unique in its file; ``prompt``: the user's text, not blank; ``category``: free label.
+      answer_to_read: one that is there already, for a draft to learn from; usually none.
     """
 
     id: str
     prompt: str
     category: str = ""
+    answer_to_read: str = ""
 
 
 def read_prompts(
     path: str | Path, limit: int | None = None, categories: Collection[str] | None = None
 ) -> tuple[Prompt, ...]:
-    """Prompts from a file of JSON Lines with ``id``, ``prompt`` and optional ``category``.
+    """Prompts from a file of JSON Lines with ``id`` and ``prompt``.
 
-    Other keys are ignored. The whole file is checked, whatever is chosen from it.
+    ``category`` and ``answer_to_read`` are optional, other keys are ignored. The whole file
+    is checked, whatever is chosen from it.
 
     Args:
       path: the file.
@@ -46,6 +49,7 @@ def read_prompts(
             text_field(record, "id", where, PromptError),
             text_field(record, "prompt", where, PromptError),
             text_field(record, "category", where, PromptError, default=""),
+            text_field(record, "answer_to_read", where, PromptError, default=""),
         )
         if prompt.id in prompts:
             raise PromptError(f"{where}: id {prompt.id!r} appears twice; ids must be unique")

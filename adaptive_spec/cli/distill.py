@@ -30,7 +30,8 @@ def distill(
         Path | None,
         typer.Option(
             help="JSON Lines with id and prompt to answer; default: the verifier makes up prompts "
-            "of its own. Yours are better: a draft is as good as its texts are like your traffic.",
+            "of its own. Yours are better: a draft is as good as its texts are like your traffic. "
+            "The verifier reads a line's answer_to_read instead of writing one, which is quicker.",
             rich_help_panel=_WRITING,
         ),
     ] = None,
@@ -92,6 +93,14 @@ def distill(
             rich_help_panel=_TRAINING,
         ),
     ] = 8192,
+    head_texts: Annotated[
+        Path | None,
+        typer.Option(
+            help="Text file, or folder of .txt and .md files, that the draft's tokens are counted "
+            "in as well: words that the answers are too few to hold.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
     epochs: Annotated[
         int, typer.Option(min=1, help="Times every text is seen.", rich_help_panel=_TRAINING)
     ] = 8,
@@ -124,7 +133,7 @@ def distill(
     from adaptive_spec.distillation.distill import Distillation, distill
     from adaptive_spec.distillation.passages import Sources, read_documents
     from adaptive_spec.distillation.training import Training
-    from adaptive_spec.distillation.writing import Writing
+    from adaptive_spec.distillation.writing import Writing, answer_ids
 
     settings = Distillation(
         answer_tokens=answer_tokens,
@@ -145,11 +154,18 @@ def distill(
             seed=seed,
         ),
     )
-    sources = Sources(documents=() if documents is None else read_documents(documents))
+    given, answers = [], []
     if prompts is not None:
         wanted = prompts_from(prompts, limit, category)
         given = [request.prompt_ids for request in pair.requests(wanted, 1, chat_template)]
-        sources = Sources(prompts=given)
+        if any(one.answer_to_read for one in wanted):
+            answers = [answer_ids(pair.verifier, one.answer_to_read) for one in wanted]
+    sources = Sources(
+        prompts=given,
+        answers=answers,
+        documents=() if documents is None else read_documents(documents),
+        head_texts=() if head_texts is None else read_documents(head_texts),
+    )
     start = None
     if start_from is not None:
         start = load_draft(draft_dir(start_from), pair.verifier.model)

@@ -42,7 +42,7 @@ of no use with another model. Made by `adaptive-spec distill`.
 - **Weights**: {num_layers} layers and a final norm, {num_parameters / 1e6:.1f} M parameters,
   bfloat16; {begun}. Its head is the
   verifier's, cut to {settings.head_tokens} tokens (FR-Spec), which cover {coverage:.1%} of the
-  answers kept aside.
+  answers kept aside{_counted(sources)}.
 - **Data**: {num_texts} texts with {answer_tokens} answer tokens, written by the verifier itself in
   answer to {_prompts(sources)}. {settings.writing.sampled_share:.0%} of the answers are sampled at
   temperature {settings.writing.temperature:g}, the others greedy.
@@ -61,9 +61,16 @@ row: {depths}.
 """
 
 
+def _counted(sources: Sources) -> str:
+    number = len(sources.head_texts)
+    return f"; counted in the answers and in {number} texts more" if number else ""
+
+
 def _prompts(sources: Sources) -> str:
     if sources.prompts:
-        return f"{len(sources.prompts)} prompts given by the user"
+        given = sum(bool(len(answer)) for answer in sources.answers)
+        read = f", {given} of which came with an answer that it only read" if given else ""
+        return f"{len(sources.prompts)} prompts given by the user{read}"
     made_up = "prompts that the verifier made up itself (Magpie, Xu et al. 2024)"
     if not sources.documents:
         return f"{made_up}; no other text was used"

@@ -92,7 +92,8 @@ def distill(
         the draft starts; its own answers are what the draft learns from.
       folder: where the draft goes.
       settings: how it is made.
-      sources: prompts to answer, or documents to make up tasks on.
+      sources: prompts to answer, or documents to make up tasks on; texts that the head is to
+        cover.
       start: a draft of this verifier to train on from, in place of the verifier's own layers;
         ``settings.layers`` then say nothing.
       on_progress: what is going on.
@@ -113,7 +114,11 @@ def distill(
     _read(parts, verifier.model, on_progress)
     texts, states, aside = _learning_set(parts, settings.kept_aside)
     token_ids = frequent_tokens(
-        texts, settings.head_tokens, verifier.model.config.vocab_size, verifier.eos_token_ids
+        texts,
+        settings.head_tokens,
+        verifier.model.config.vocab_size,
+        verifier.eos_token_ids,
+        _tokens_of(verifier, sources.head_texts),
     )
     draft = initial_draft(verifier.model, origin, token_ids.tolist())
     num_steps = settings.training.num_steps(len(texts))
@@ -195,7 +200,8 @@ def _claim(work: Path, verifier: Verifier, writing: Writing, sources: Sources) -
     Raises:
       DistillError: they were written in another way.
     """
-    prompts = json.dumps([list(map(int, ids)) for ids in sources.prompts]).encode()
+    given = [list(map(int, ids)) for ids in (*sources.prompts, *sources.answers)]
+    prompts = json.dumps(given).encode()
     ours = {
         "verifier": verifier.name,
         "prompts": zlib.crc32(prompts),
@@ -303,6 +309,14 @@ def _learning_set(
     if not texts or not aside:
         raise DistillError("distill: too few texts to keep some aside; ask for more answer tokens")
     return texts, states, aside
+
+
+def _tokens_of(verifier: Verifier, texts: Sequence[str]) -> list[int]:
+    """The tokens of all texts, one after another."""
+    if not texts:
+        return []
+    encoded = verifier.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+    return [token for ids in encoded for token in ids]
 
 
 def _answer_tokens(texts: Sequence[Text]) -> int:

@@ -23,11 +23,24 @@ class Sources:
     Attributes:
       prompts: token ids of prompts to answer, chat template included; where there are any, none
         are made up.
+      answers: none, or for each of the prompts the token ids of an answer to read, the ending
+        token included; an empty one is the verifier's to write.
       documents: texts out of which passages are taken for made-up tasks.
+      head_texts: texts whose tokens the draft should be able to propose; all together they count
+        as much as the answers do. Such texts have words that a small number of answers lacks.
     """
 
     prompts: Sequence[Sequence[int]] = ()
+    answers: Sequence[Sequence[int]] = ()
     documents: Sequence[str] = ()
+    head_texts: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if self.answers and len(self.answers) != len(self.prompts):
+            raise ConfigError(
+                f"answers: {len(self.answers)} for {len(self.prompts)} prompts; give one for each, "
+                "or none at all"
+            )
 
 
 def read_documents(path: Path) -> list[str]:
@@ -42,10 +55,10 @@ def read_documents(path: Path) -> list[str]:
     try:
         documents = [one.read_text(encoding="utf-8") for one in paths]
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--documents {path}: cannot be read as UTF-8 text ({error})") from error
+        raise ConfigError(f"texts in {path}: cannot be read as UTF-8 text ({error})") from error
     documents = [text for text in documents if text.strip()]
     if not documents:
-        raise ConfigError(f"--documents {path}: no .txt or .md file with text in it")
+        raise ConfigError(f"texts in {path}: no .txt or .md file with text in it")
     return documents
 
 

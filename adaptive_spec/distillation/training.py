@@ -94,7 +94,7 @@ def train(
     for parameter in own.values():
         parameter.requires_grad_(True)
     optimizer = torch.optim.AdamW(
-        own.values(), betas=(0.9, 0.95), weight_decay=settings.weight_decay
+        own.values(), betas=(0.9, 0.95), weight_decay=settings.weight_decay, fused=True
     )
     num_steps = settings.num_steps(len(texts))
     origin = _origin(own, draft.token_ids, settings, len(texts))

@@ -11,7 +11,11 @@ _PROMPT_WEIGHT = 0.1  # users' words tell the answers' words, less than answers 
 
 
 def frequent_tokens(
-    texts: Sequence[Text], size: int, vocab_size: int, always: Collection[int] = ()
+    texts: Sequence[Text],
+    size: int,
+    vocab_size: int,
+    always: Collection[int] = (),
+    others: Sequence[int] = (),
 ) -> IntArray:
     """The most frequent tokens, ascending, ``[min(size, vocab_size)]``.
 
@@ -20,8 +24,12 @@ def frequent_tokens(
       size: tokens wanted, >= 1.
       vocab_size: of the verifier.
       always: tokens that are among them in any case, such as those that end a sequence.
+      others: tokens of other text, which counts as much in total as all answers do.
     """
     counts = np.zeros(vocab_size)
+    if len(others):
+        answers = sum(text.token_ids.size - text.answer_start for text in texts)
+        counts += np.bincount(np.asarray(others), minlength=vocab_size) * (answers / len(others))
     for text in texts:
         weights = np.full(text.token_ids.size, _PROMPT_WEIGHT)
         weights[text.answer_start :] = 1.0

@@ -93,18 +93,24 @@ def write_part(
     if prompts:
         first = number * settings.part_size
         chosen = [list(prompts[i % len(prompts)]) for i in range(first, first + settings.part_size)]
-        # Greedy answers to a prompt are all alike: once is enough.
+        # Greedy answers to a prompt are all alike, and so are given ones: once is enough.
         repeated = [i >= len(prompts) for i in range(first, first + settings.part_size)]
+        given = list(sources.answers[first : first + settings.part_size])
     else:
         chosen = _made_up(verifier, settings, sources.documents, written, generator)
         repeated = [False] * len(chosen)
+        given = []
     sampled = np.array(repeated, np.bool_) | (
         generator.random(len(chosen)) < settings.sampled_share
     )
-    texts: dict[int, Text] = {}
-    done = 0
+    texts: dict[int, Text] = {
+        row: Text(np.array([*chosen[row], *answer], np.int64), len(chosen[row]), False)
+        for row, answer in enumerate(given)
+        if len(answer)
+    }
+    done = sum(map(len, given))
     for is_sampled in (False, True):
-        rows = np.flatnonzero(sampled == is_sampled).tolist()
+        rows = [row for row in np.flatnonzero(sampled == is_sampled).tolist() if row not in texts]
         seed = int(generator.integers(1 << 31))
         rule: VerificationRule = GREEDY
         if is_sampled:
@@ -208,6 +214,14 @@ def template_around(verifier: Verifier) -> tuple[list[int], list[int]]:
         list(encode(after, add_special_tokens=False)["input_ids"]),
     )
     return ids
+
+
+def answer_ids(verifier: Verifier, answer: str) -> list[int]:
+    """Tokens of an answer that is there already, its end included; none of an empty one."""
+    if not answer:
+        return []
+    ids = verifier.tokenizer(answer, add_special_tokens=False)["input_ids"]
+    return [*ids, verifier.eos_token_ids[0]]
 
 
 def _completed(

@@ -18,10 +18,13 @@ SMALL = (
 def draft(pair: TinyPair, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("distilled") / "draft"
     asked = [{"id": str(i), "prompt": f"What is {i} and {i * i}?"} for i in range(200)]
+    for one in asked[:9]:
+        one["answer_to_read"] = "It is what it is."
     prompts = write_prompts(folder.parent / "prompts.jsonl", asked)
+    (folder.parent / "more.txt").write_text("kettle " * 50)
     result = succeed(
         "distill", "-o", folder, "--verifier", pair.verifier, "--prompts", prompts, *SMALL,
-        "--json", folder / "r.json",
+        "--head-texts", folder.parent / "more.txt", "--json", folder / "r.json",
     )  # fmt: skip
     assert "Agreement with the verifier" in result.out
     return folder
@@ -34,6 +37,12 @@ def test_a_draft_comes_out(draft: Path) -> None:
     found = json.loads((draft / "r.json").read_text())
     assert 0 <= found["top1"] <= 1
     assert len(found["by_depth"]) == 4
+
+
+def test_the_card_tells_of_answers_and_texts_that_were_given(draft: Path) -> None:
+    card = " ".join((draft / "README.md").read_text(encoding="utf-8").split())
+    assert "200 prompts given by the user, 9 of which came with an answer" in card
+    assert "counted in the answers and in 1 texts more" in card
 
 
 def test_it_drafts_alone_and_in_a_composition(draft: Path, pair: TinyPair) -> None:
@@ -57,6 +66,7 @@ def test_other_verifiers_refuse_it(draft: Path, pair: TinyPair) -> None:
         (("--layers", "0,9"), "the verifier has 2"),
         (("--learning-rate", "0"), "above 0"),
         (("--documents", "nowhere.txt"), "cannot be read"),
+        (("--head-texts", "nowhere.txt"), "cannot be read"),
     ],
 )
 def test_bad_options_are_refused(

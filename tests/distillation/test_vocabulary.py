@@ -24,6 +24,15 @@ def test_no_more_than_the_vocabulary() -> None:
     assert frequent_tokens([text([4], [1])], 50, 10).tolist() == list(range(10))
 
 
+def test_other_text_counts_as_much_as_all_answers() -> None:
+    texts = [text([5], [1, 1, 1, 2])]
+    # 1 has 3 of 4; the four tokens of answers weigh as much as the eight others: 7 has 3, 8 has 1.
+    others = [7] * 6 + [8] * 2
+    assert frequent_tokens(texts, 2, 10, others=others).tolist() == [1, 7]
+    assert frequent_tokens(texts, 3, 10, others=[7, 7, 8]).tolist() == [1, 7, 8]
+    assert frequent_tokens(texts, 2, 10).tolist() == [1, 2]
+
+
 def test_coverage_is_of_answers() -> None:
     texts = [text([7, 7], [1, 2]), text([7], [1, 4])]
     assert coverage(texts, np.array([1, 2])) == pytest.approx(0.75)

@@ -58,6 +58,29 @@ def test_tasks_quote_what_was_written(verifier: Verifier) -> None:
         assert "unmistakable passage" in verifier.decode(text.token_ids.tolist())
 
 
+def test_answers_that_are_there_are_read_once(verifier: Verifier) -> None:
+    prompts = [[i, i + 1] for i in range(5, 25)]
+    answers = [[60, 61, 62, 0] if i % 2 else [] for i in range(20)]
+    sources = Sources(prompts, answers)
+    first, second = (write_part(verifier, SETTINGS, i, sources, []) for i in (0, 1))
+    for text in first + second[:4]:
+        start = text.token_ids[: text.answer_start].tolist()
+        given = answers[prompts.index(start)]
+        if given:
+            assert text.token_ids[text.answer_start :].tolist() == given
+            assert not text.is_greedy
+    assert sum(60 in text.token_ids[text.answer_start :] for text in first) >= 8
+    again = [t for t in second if t.token_ids[: t.answer_start].tolist() in prompts[:12]]
+    assert again
+    for text in again:
+        assert text.token_ids[text.answer_start :].tolist() != [60, 61, 62, 0]
+
+
+def test_there_is_an_answer_for_each_prompt_or_for_none() -> None:
+    with pytest.raises(ConfigError, match="answers: 1 for 2 prompts"):
+        Sources(prompts=[[1], [2]], answers=[[3]])
+
+
 def test_given_prompts_are_taken_in_turn_and_sampled_when_they_come_again(
     verifier: Verifier,
 ) -> None:
