@@ -69,14 +69,14 @@ def test_the_head_that_comes_with_it_by_hand() -> None:
     head = read_head(DEFAULT_HEAD)
     assert head.fitted_on["verifier"] == "builtin"
     # A first token with q = 0.982, H = 0.2 and a margin of 5.05 logits: (4, 0.2, 1.8, 0), which is
-    # (3.151, -2.031, 2.760, -0.504) standardised. The hidden units are at -0.1601, 0.1606, 0.1609,
-    # 0.1261, 0.1212, 0.1239, 0.1230 and 0.9999. Weighed, the first seven come to 0.4285, the last
-    # to 0.6392, and the bias is 0.0230: sigmoid(1.0907) = 0.7485.
-    # One with q = 0.119, H = 4 and a margin of 0.105: standardised (-0.794, 0.440, -1.147, -0.504),
-    # hidden 0.9009, -0.9024, -0.9027, -0.4839, -0.5073, -0.4927, -0.4860 and 0.0788. Weighed, the
-    # first seven come to -2.1788, the last to 0.0504, with the bias: sigmoid(-2.1053) = 0.1086.
+    # (3.720, -2.536, 3.181, -0.531) standardised. The hidden units are at -0.5482, 0.7360, 0.5558,
+    # 0.5491, 0.5486, 0.5486, 0.9992 and 0.9915. Weighed, the first seven come to 2.4313, the last
+    # to 0.6268, and the bias is -0.3426: sigmoid(2.7155) = 0.9379.
+    # One with q = 0.119, H = 4 and a margin of 0.105: standardised (-0.550, 0.020, -1.073, -0.531),
+    # hidden 0.6162, -0.9807, -0.5954, -0.6164, -0.6165, -0.6163, 0.7588 and -0.1642. Weighed, the
+    # first seven come to -1.4463, the last to -0.1038, with the bias: sigmoid(-1.8927) = 0.1309.
     features = np.array([[4.0, 0.2, 1.8, 0.0], [-2.0, 4.0, 0.1, 0.0]])
-    assert head.acceptance(features).tolist() == pytest.approx([0.7485, 0.1086], abs=1e-4)
+    assert head.acceptance(features).tolist() == pytest.approx([0.9379, 0.1309], abs=1e-4)
 
 
 def test_its_spec_names_the_file(file: Path) -> None:
