@@ -4,16 +4,19 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
+from adaptive_spec.cli.frontiers import frontier_table
 from adaptive_spec.cli.output import note, progress, results_table, show, write_json
 from adaptive_spec.cost_files import parse_costs
 from adaptive_spec.registry import make_policy
 from adaptive_spec.simulations.bootstrap import Interval
 from adaptive_spec.simulations.scenarios import (
+    FrontierRun,
     Scenario,
     ScenarioResult,
     ScenarioRun,
@@ -50,6 +53,7 @@ def run_scenario(
     costs: str | None,
     max_draft_tokens: int | None,
     requests: int | None,
+    frontier: bool,
     seed: int,
     json_file: Path | None,
 ) -> None:
@@ -62,6 +66,7 @@ def run_scenario(
       costs: as on the command line; None for the scenario's.
       max_draft_tokens: K; None for the scenario's.
       requests: how many; None for as many as the scenario says.
+      frontier: whether to serve with every price of a pass too, and to show what that comes to.
       seed: all randomness derives from it.
       json_file: where results go as JSON.
     """
@@ -91,7 +96,10 @@ def run_scenario(
     for remark in workload.notes:
         note(remark)
     with progress() as bar:
-        task = bar.add_task(scenario.name, total=scenario.requests * (len(specs) + 1))
+        runs = len(specs)
+        if frontier:
+            runs = FrontierRun.runs(scenario.max_draft_tokens, len(specs))
+        task = bar.add_task(scenario.name, total=scenario.requests * (1 + runs))
         run = ScenarioRun(
             scenario,
             workload,
@@ -99,7 +107,13 @@ def run_scenario(
             seed=seed,
             on_finished=lambda count: bar.advance(task, count),
         )
-        found = [run.run(spec) for spec in specs]
+        frontiers = []
+        if frontier:
+            priced = FrontierRun(run)
+            frontiers = [priced.of(spec) for spec in specs]
+            found = [one.online for one in frontiers]
+        else:
+            found = [run.run(spec) for spec in specs]
     source = "a synthetic trace" if trace is None else str(trace)
     caption = (
         f"costs: {described}; times in {unit}\n"
@@ -108,7 +122,9 @@ def run_scenario(
     title = f"{scenario.name}: {scenario.description}"
     show(_figures_table(found, title, caption), json_file)
     show(_promises_table(found, scenario), json_file)
-    report = {
+    for one in frontiers:
+        show(frontier_table(one, priced), json_file)
+    report: dict[str, Any] = {
         "scenario": scenario.name,
         "requests": scenario.requests,
         "texts": "synthetic" if trace is None else "recorded",
@@ -117,6 +133,10 @@ def run_scenario(
         "notes": list(workload.notes),
         "policies": [result.as_dict() for result in found],
     }
+    if frontier:
+        report["frontiers"] = [one.as_dict() for one in frontiers]
+        report["best_static_in_hindsight"] = priced.static.as_dict()
+        report["clairvoyant"] = priced.clairvoyant.as_dict()
     write_json(report, json_file)
 
 

@@ -46,6 +46,14 @@ def simulate(
         int | None,
         typer.Option(min=1, help="Requests of the scenario; default: as many as it says."),
     ] = None,
+    frontier: Annotated[
+        bool,
+        typer.Option(
+            "--frontier",
+            help="Serve the scenario at a ladder of fixed prices of a pass too: passes, latency "
+            "and speed of each, and how near to the best of them the controller came.",
+        ),
+    ] = False,
     costs: Annotated[
         str | None,
         typer.Option(
@@ -89,6 +97,7 @@ def simulate(
             costs=costs,
             max_draft_tokens=max_draft_tokens,
             requests=requests,
+            frontier=frontier,
             seed=seed,
             json_file=json_file,
         )
@@ -96,6 +105,8 @@ def simulate(
         raise ConfigError("give a TRACE (a file or a folder), or --scenario")
     if requests is not None:
         raise ConfigError(f"--requests {requests}: it is for scenarios; give --scenario too")
+    if frontier:
+        raise ConfigError("--frontier: it is for scenarios; give --scenario too")
     if max_draft_tokens is None:
         max_draft_tokens = DEFAULT_MAX_DRAFT_TOKENS
     built = [make_policy(spec) for spec in specs]

@@ -21,16 +21,13 @@ Three additions to the plain queue:
 import math
 from typing import NamedTuple
 
-from adaptive_spec.constraints.pass_budget import PassBudget
+from adaptive_spec.constraints.pass_budget import HIGHEST_PRICE, PassBudget
 from adaptive_spec.constraints.promises import Constraints
 
 REPAID_WITHIN = 100
 """Requests within which most of what was overspent is saved again."""
 _ABOVE_LEAST = 1.02
 """At exactly the least possible, drafts would be as long as allowed, at any cost in time."""
-HIGHEST_PRICE = 64.0
-"""Highest price of a pass, in plain passes: a draft token is then worth its time unless its chance
-is a sixty-fourth of what would have to be without a price."""
 _HIGHEST_LOG = math.log1p(HIGHEST_PRICE)
 _MOST_LATE = 20.0
 """Longest queue of late requests, in units of ``patience``."""
@@ -123,6 +120,8 @@ class Ledger(NamedTuple):
     def pass_price(self, constraints: Constraints) -> float:
         """Price of one verifier pass, in plain verifier passes, >= 0."""
         budget = constraints.budget
+        if budget is not None and budget.price is not None:
+            return budget.price
         if budget is None or self.queue_passes == 0.0:
             return 0.0
         return math.expm1(min(self.queue_passes / _patience_passes(budget, self), _HIGHEST_LOG))

@@ -6,6 +6,10 @@ from typing import Literal
 
 from adaptive_spec.errors import ConfigError
 
+HIGHEST_PRICE = 64.0
+"""Highest price of a pass, in plain passes: a draft token is then worth its time unless its chance
+is a sixty-fourth of what would have to be without a price."""
+
 
 @dataclass(frozen=True)
 class PassBudget:
@@ -13,7 +17,9 @@ class PassBudget:
 
     A *soft* average is a price: it is kept in the long run (``prices``). A *hard* one is a token
     bucket (``bucket``): after R requests were admitted, ``average_passes * R + burst_passes`` are
-    never exceeded, whatever happens, unless requests carry on when their passes are spent.
+    never exceeded, whatever happens, unless requests carry on when their passes are spent. A
+    *price* that is known beforehand (what a pass costs the product, or a multiplier found in
+    hindsight) stays as it is, whatever is spent.
 
     Attributes:
       average_passes: mean passes to keep; None for no average. Per request at least 1, since no
@@ -29,6 +35,8 @@ class PassBudget:
       patience: V, how slowly the price follows what is overspent, in budgets of an average
         request, > 0. The larger, the nearer is the time to the least that the budget allows, and
         the later the budget is kept.
+      price: what a pass costs on top of its time, in plain passes, in 0..64, in the place of
+        ``average_passes``; None to have the average set it, if there is one.
     """
 
     average_passes: float | None = None
@@ -38,9 +46,10 @@ class PassBudget:
     max_passes: int | None = None
     when_spent: Literal["end", "carry-on"] = "end"
     patience: float = 5.0
+    price: float | None = None
 
     def __post_init__(self) -> None:
-        average, most = self.average_passes, self.max_passes
+        average, most, price = self.average_passes, self.max_passes, self.price
         if self.per not in ("request", "token"):
             raise ConfigError(f"budget: per = {self.per!r}; allowed are 'request' and 'token'")
         if average is not None:
@@ -73,6 +82,15 @@ class PassBudget:
         if self.when_spent not in ("end", "carry-on"):
             raise ConfigError(
                 f"budget: when_spent = {self.when_spent!r}; allowed are 'end' and 'carry-on'"
+            )
+        if price is not None and not 0 <= price <= HIGHEST_PRICE:
+            raise ConfigError(
+                f"budget: price = {price}; it must be in 0..{HIGHEST_PRICE:g} plain passes"
+            )
+        if None not in (average, price):
+            raise ConfigError(
+                f"budget: price = {price} and average_passes = {average}; an average sets its own "
+                "price: give the one or the other"
             )
         if not 0 < self.patience < math.inf:
             raise ConfigError(f"budget: patience = {self.patience}; it must be above 0")

@@ -15,7 +15,7 @@ geometric).
 import numpy as np
 
 from adaptive_spec._arrays import FloatArray, IntArray
-from adaptive_spec.constraints.ledger import HIGHEST_PRICE
+from adaptive_spec.constraints.pass_budget import HIGHEST_PRICE
 
 
 def urgency(

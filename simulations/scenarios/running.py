@@ -1,15 +1,15 @@
 """Runs policies through a scenario, and says what became of its promises."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from adaptive_spec.constraints import Feasibility
+from adaptive_spec.constraints import Constraints, Feasibility
 from adaptive_spec.costs import CostModel
 from adaptive_spec.policies.fixed import Fixed
 from adaptive_spec.policy import Policy
-from adaptive_spec.registry import make_policy, policy_spec
+from adaptive_spec.registry import policy_spec
 from adaptive_spec.simulations.bootstrap import Interval
 from adaptive_spec.simulations.scenarios.drawing import Workload
 from adaptive_spec.simulations.scenarios.scenario import Scenario
@@ -90,45 +90,55 @@ class ScenarioRun:
           on_finished: called with the number of requests finished since the last call.
         """
         self.scenario = scenario
-        self._workload = workload
-        self._costs = costs
-        self._seed = seed
+        self.workload = workload
+        self.costs = costs
+        self.seed = seed
         self._on_finished = on_finished
         self.bounds: tuple[Bound, ...] = bounds_of(scenario, workload, costs)
-        self._plain = self._serve(Fixed(0), promised=False).requests
+        self._plain = self.serve(Fixed(0), None).requests
 
     def run(self, policy: str | Policy[Any, Any]) -> ScenarioResult:
         """Serves all requests with a policy, held to what was promised."""
-        served = self._serve(make_policy(policy), promised=True)
-        targets = {k.name: k.target_ms(self._costs) for k in self.scenario.classes}
+        return self.judged(policy, self.serve(policy, self.scenario.constraints(self.costs)))
+
+    def judged(self, policy: str | Policy[Any, Any], served: Served) -> ScenarioResult:
+        """What came of a policy that served all requests."""
+        targets = {k.name: k.target_ms(self.costs) for k in self.scenario.classes}
         by_class = {
-            name: Figures.of(own, served.makespan_ms, target_ms=targets[name], seed=self._seed)
+            name: Figures.of(own, served.makespan_ms, target_ms=targets[name], seed=self.seed)
             for number, name in enumerate(served.classes)
             if (own := served.requests.of_class(number)).tokens.size
         }
-        speedup = _speedup(served.requests, self._plain, np.random.default_rng(self._seed))
+        speedup = _speedup(served.requests, self._plain, np.random.default_rng(self.seed))
         return ScenarioResult(
             policy if isinstance(policy, str) else policy_spec(policy),
-            Figures.of_all(served, seed=self._seed),
+            Figures.of_all(served, seed=self.seed),
             by_class,
-            verdicts_of(self.scenario, self._costs, by_class, self.bounds, speedup),
+            verdicts_of(self.scenario, self.costs, by_class, self.bounds, speedup),
             speedup,
             served.utilisation,
             TauOverTime.of(served.steps),
             served.feasibility,
         )
 
-    def _serve(self, policy: Policy[Any, Any], *, promised: bool) -> Served:
-        scenario = self.scenario
+    def serve(
+        self,
+        policy: str | Policy[Any, Any],
+        constraints: Mapping[str, Constraints] | None,
+        *,
+        log_cycles: bool = False,
+    ) -> Served:
+        """Serves all requests with a policy, held to these constraints instead of the promises."""
         return serve(
             policy,
-            self._workload.traces,
-            self._workload.requests,
-            costs=self._costs,
-            max_batch=scenario.max_batch,
-            max_draft_tokens=scenario.max_draft_tokens,
-            constraints=scenario.constraints(self._costs) if promised else None,
-            seed=self._seed,
+            self.workload.traces,
+            self.workload.requests,
+            costs=self.costs,
+            max_batch=self.scenario.max_batch,
+            max_draft_tokens=self.scenario.max_draft_tokens,
+            constraints=constraints,
+            seed=self.seed,
+            log_cycles=log_cycles,
             on_finished=self._on_finished,
         )
 

@@ -1,9 +1,11 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from adaptive_spec.simulations.scenarios import load_scenario, scenario_names
+from adaptive_spec.simulations.scenarios.frontier import PRICES
 from tests.cli.running import refuse, succeed
 
 SMALL = ("--requests", 40, "-p", "fixed:tau=3")
@@ -57,6 +59,24 @@ def test_on_a_trace_of_one_s_own(trace: Path, tmp_path: Path) -> None:
     assert "p95_ms = 900, but times are in plain" in refuse("simulate", trace, "--scenario", mine)
 
 
+def test_the_frontier_says_how_near_the_controller_came_to_the_best_price() -> None:
+    command = ("simulate", "--scenario", "writing-assistant", *SMALL, "--frontier")
+    command = (*command, "--max-draft-tokens", 5)
+    report = succeed(*command, "--json", "-").json()
+    (one,) = report["frontiers"]
+    assert [entry["price"] for entry in one["prices"]] == list(PRICES)
+    assert one["online"]["all"]["passes"]["value"] == pytest.approx(
+        report["policies"][0]["all"]["passes_per_request"]["value"]
+    )
+    best, ceiling = one["best_price_in_hindsight"], report["clairvoyant"]
+    assert best["tokens_per_time"] <= ceiling["tokens_per_time"]
+    out = succeed(*command).out
+    online = re.search(r"online price: [\d.]+ passes at [\d.]+ tokens/time, (.*)", out)
+    assert online is not None
+    for text in ("fixed:tau=3: frontier", "best static tau in hindsight", "clairvoyant: "):
+        assert text in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -74,6 +94,7 @@ def test_what_makes_no_sense_is_refused(arguments: tuple[object, ...], message: 
 
 def test_requests_belong_to_scenarios(trace: Path) -> None:
     assert "it is for scenarios" in refuse("simulate", trace, "--requests", 3)
+    assert "it is for scenarios" in refuse("simulate", trace, "--frontier")
 
 
 def test_results_go_to_a_file_beside_the_tables(tmp_path: Path) -> None:

@@ -65,6 +65,24 @@ def test_a_price_is_a_rows_own() -> None:
     assert controller.ledgers["free"].requests == 0
 
 
+@pytest.mark.parametrize("spec", ["fixed:tau=1", "ewma"])
+def test_a_given_price_buys_fewer_passes(spec: str) -> None:
+    traces = synthetic_trace(Hazards(hazard=0.3, seed=1), num_sequences=60, num_tokens=24)
+    taken = [
+        replay(
+            spec,
+            traces,
+            costs=ConstantCosts(draft=0.5),
+            constraints=Constraints(PassBudget(price=price)),
+        ).cycles.mean()
+        for price in (0.0, 2.0, 8.0, 64.0)
+    ]
+    assert taken == sorted(taken, reverse=True)
+    assert taken[0] > taken[2]
+    # At the highest price every draft is as long as it may be.
+    assert taken[3] == replay("fixed:tau=10", traces, costs=ConstantCosts()).cycles.mean()
+
+
 def test_no_cycle_is_begun_that_would_end_after_the_deadline() -> None:
     costs = ConstantCosts(draft=0.5, plain_ms=10.0)
     promised = Constraints(latency=LatencyTarget(deadline_ms=100.0))

@@ -30,6 +30,19 @@ def test_the_ledger_counts_exactly_and_its_queue_bounds_the_excess(
     assert math.isclose(ledger.pass_price(promised), math.exp(share) - 1, abs_tol=1e-9)
 
 
+@given(SPENT, st.floats(0, 64))
+def test_a_price_that_is_given_stays_whatever_is_spent(
+    spent: list[tuple[int, int, float]], price: float
+) -> None:
+    promised, ledger = Constraints(PassBudget(price=price)), Ledger()
+    assert ledger.pass_price(promised) == price
+    for one in spent:
+        ledger = ledger.settle(promised, *one)
+    assert ledger.pass_price(promised) == price
+    assert ledger.passes == sum(passes for passes, _, _ in spent)
+    assert ledger.queue_passes == ledger.excess_passes(promised) == 0.0
+
+
 def test_what_was_overspent_is_paid_back() -> None:
     # Who takes 2.5 passes until the price is 1, and then 1.9, settles at 2 a request all the same.
     promised, ledger = Constraints(PassBudget(average_passes=2.0, patience=10)), Ledger()

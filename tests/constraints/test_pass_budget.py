@@ -23,6 +23,11 @@ from adaptive_spec import ConfigError, LatencyTarget, PassBudget
         ({"burst_passes": -1}, "burst_passes = -1"),
         ({"when_spent": "panic"}, "allowed are 'end' and 'carry-on'"),
         ({"patience": 0.0}, "patience = 0"),
+        ({"price": -1.0}, "price = -1.0; it must be in 0..64 plain passes"),
+        ({"price": 65.0}, "price = 65.0"),
+        ({"price": math.nan}, "price = nan"),
+        ({"price": 1.0, "average_passes": 2.0}, "an average sets its own price: give the one or"),
+        ({"price": 1.0, "hard": True}, "hard = True needs average_passes"),
     ],
 )
 def test_absurd_budgets_are_refused(fields: dict[str, Any], message: str) -> None:
