@@ -12,6 +12,8 @@ from scipy.optimize import linprog
 
 from adaptive_spec._arrays import FloatArray
 
+_ROUNDING = 1e-9
+
 
 def best_mixture(time: FloatArray, spent: FloatArray, allowed: FloatArray) -> FloatArray | None:
     """Shares of the least mean time, ``[W]``, >= 0 and 1 in all.
@@ -24,9 +26,16 @@ def best_mixture(time: FloatArray, spent: FloatArray, allowed: FloatArray) -> Fl
     Returns:
       None where no mixture is within what is allowed.
     """
-    limits = {"A_ub": spent, "b_ub": allowed} if allowed.size else {}
-    solved = linprog(time, **limits, A_eq=np.ones((1, time.size)), b_eq=[1.0], bounds=(0.0, 1.0))
+    solved = linprog(
+        time,
+        A_ub=spent if allowed.size else None,
+        b_ub=allowed if allowed.size else None,
+        A_eq=np.ones((1, time.size)),
+        b_eq=np.ones(1),
+        bounds=(0.0, 1.0),
+    )
     if solved.x is None or not solved.success:
         return None
-    shares: FloatArray = np.where(solved.x > 1e-9, solved.x, 0.0)
-    return shares / shares.sum()
+    shares = np.where(solved.x > _ROUNDING, solved.x, 0.0)
+    mixed: FloatArray = shares / shares.sum()
+    return mixed

@@ -60,9 +60,8 @@ def test_on_a_trace_of_one_s_own(trace: Path, tmp_path: Path) -> None:
 
 
 def test_the_frontier_says_how_near_the_controller_came_to_the_best_price() -> None:
-    command = ("simulate", "--scenario", "writing-assistant", *SMALL, "--frontier")
-    command = (*command, "--max-draft-tokens", 5)
-    report = succeed(*command, "--json", "-").json()
+    options = ("--scenario", "writing-assistant", *SMALL, "--max-draft-tokens", 5, "--frontier")
+    report = succeed("simulate", *options, "--json", "-").json()
     (one,) = report["frontiers"]
     assert [entry["price"] for entry in one["prices"]] == list(PRICES)
     assert one["online"]["all"]["passes"]["value"] == pytest.approx(
@@ -70,7 +69,7 @@ def test_the_frontier_says_how_near_the_controller_came_to_the_best_price() -> N
     )
     best, ceiling = one["best_price_in_hindsight"], report["clairvoyant"]
     assert best["tokens_per_time"] <= ceiling["tokens_per_time"]
-    out = succeed(*command).out
+    out = succeed("simulate", *options).out
     online = re.search(r"online price: [\d.]+ passes at [\d.]+ tokens/time, (.*)", out)
     assert online is not None
     for text in ("fixed:tau=3: frontier", "best static tau in hindsight", "clairvoyant: "):
