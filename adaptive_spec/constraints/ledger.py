@@ -14,8 +14,9 @@ Three additions to the plain queue:
 - *Repayment.* A queue settles at a length that is never paid back. As long as the books are over
   the budget, ``B`` is aimed at a little lower, by the excess over ``REPAID_WITHIN`` requests.
 - *No wind-up.* What cannot be kept is not aimed at, but ``_ABOVE_LEAST`` times the least possible
-  (``feasibility``); of two promises that cannot be kept together, the budget is kept. And no queue
-  grows beyond the length where a longer one would change nothing.
+  (``feasibility``), nor is more repaid at once than that leaves room for. Of two promises that
+  cannot be kept together, the budget is kept. And no queue grows beyond the length where a longer
+  one would change nothing.
 """
 
 import math
@@ -87,8 +88,8 @@ class Ledger(NamedTuple):
             units = 1 if budget.per == "request" else tokens
             aim = budget.average_passes - self.excess_passes(constraints) / REPAID_WITHIN
             if not math.isnan(least_passes):
-                least = _ABOVE_LEAST * least_passes
-                aim = max(aim, least if infeasible else min(least, budget.average_passes))
+                feasible = min(least_passes, budget.average_passes)
+                aim = max(aim, _ABOVE_LEAST * least_passes if infeasible else feasible)
             queue = self.queue_passes + passes - aim * units
             longest = _HIGHEST_LOG * _patience_passes(budget, after)
             after = after._replace(

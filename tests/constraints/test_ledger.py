@@ -70,6 +70,13 @@ def test_what_cannot_be_kept_is_not_aimed_at(infeasible: bool, aim: float) -> No
     assert ledger.queue_passes == pytest.approx(5 - aim)
 
 
+def test_a_budget_just_above_the_least_possible_is_paid_back_too() -> None:
+    promised = Constraints(PassBudget(average_passes=2.0, patience=1))
+    ledger = Ledger(requests=10, passes=40)  # 20 too many: a tenth of a pass is to be saved
+    assert ledger.settle(promised, 2, 9, 0.0, 1.99).queue_passes == pytest.approx(0.01)
+    assert ledger.settle(promised, 2, 9, 0.0, 1.5).queue_passes == pytest.approx(0.2)
+
+
 def test_late_requests_queue_up_and_are_made_good() -> None:
     promised = Constraints(latency=LatencyTarget(target_ms=250, quantile=0.9, patience=2))
     ledger = Ledger()
