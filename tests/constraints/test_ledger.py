@@ -72,7 +72,9 @@ def test_what_cannot_be_kept_is_not_aimed_at(infeasible: bool, aim: float) -> No
 
 def test_a_budget_just_above_the_least_possible_is_paid_back_too() -> None:
     promised = Constraints(PassBudget(average_passes=2.0, patience=1))
-    ledger = Ledger(requests=10, passes=40)  # 20 too many: a tenth of a pass is to be saved
+    ledger = Ledger(
+        requests=10, passes=40, over_passes=20.0
+    )  # 20 too many: a tenth of a pass is to be saved
     assert ledger.settle(promised, 2, 9, 0.0, 1.99).queue_passes == pytest.approx(0.01)
     assert ledger.settle(promised, 2, 9, 0.0, 1.5).queue_passes == pytest.approx(0.2)
 
