@@ -179,7 +179,8 @@ class Marginal(Policy[Rows, Fleet]):
         rate, certain = tokens_per_ms(state, cycle), np.ones(cycle.max_tau.size)
         drafter = cycle.drafter
         blind = self.evidence != "text" or bool(fleet.blind[0])
-        idle = cycle.emitted_tokens[:, None] - rows.drafted if blind else cycle.behind_tokens
+        drafted = rows.drafted[:, : len(cycle.drafters)]
+        idle = cycle.emitted_tokens[:, None] - drafted if blind else cycle.behind_tokens
         several = len(cycle.drafters) > 1
         # Short sequences end before a look at them alone would be due; all together are longer.
         idle = np.maximum(idle, _idle_passes(fleet, cycle) * (idle > 0))

@@ -69,7 +69,7 @@ def test_version() -> None:
 
 
 def test_bad_usage_has_exit_code_2() -> None:
-    for arguments in (("nope",), ("simulate",), ("policies", "extra"), ("record",)):
+    for arguments in (("nope",), ("compare",), ("policies", "extra"), ("record",)):
         result = run(*arguments)
         assert result.code == 2
         assert "Usage:" in result.err

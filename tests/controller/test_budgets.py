@@ -105,7 +105,7 @@ def test_a_row_is_out_of_passes_when_the_last_outcome_has_come() -> None:
     controller.observe(first, first.tau, ints(0), ints(1))
     assert controller.ended(rows).tolist() == [EndReason.NONE]
     assert not controller.may_run(rows)[0]
-    with pytest.raises(ConfigError, match="no credit or time"):
+    with pytest.raises(ConfigError, match="no credit for another pass"):
         controller.decide(rows)
     controller.observe(last, last.tau, ints(0), ints(1))
     assert controller.ended(rows).tolist() == [EndReason.BUDGET]
