@@ -41,6 +41,11 @@ class Counters(NamedTuple):
         """Verifier passes decided so far, one a cycle."""
         return self.cycle_index
 
+    def take(self, index: Any) -> "Counters":
+        """Those at ``index``: numbers of rows, or a slice."""
+        columns: Iterator[Any] = (column[index] for column in self)
+        return Counters(*columns)
+
 
 class RowTable:
     """Counters by row. Arrays are replaced and never changed: who was shown one may keep it."""
@@ -64,8 +69,7 @@ class RowTable:
         """Counters of these rows, ``[B]``."""
         if rows.size == self.capacity:
             return self._counters
-        columns: Iterator[Any] = (column[rows] for column in self._counters)
-        return Counters(*columns)
+        return self._counters.take(rows)
 
     def add(
         self,

@@ -13,7 +13,6 @@ it out, reports what came of it, and releases rows that are done::
 Outcomes may be observed after later decisions; those of rows released meanwhile are dropped.
 """
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +21,14 @@ import numpy.typing as npt
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec._rows import UNLIMITED_TOKENS, Counters, RowTable
 from adaptive_spec.answers import checked_decision, require_state, who_catches_up
-from adaptive_spec.constraints import ByClass, Constraints, EndReason, Feasibility, Keeper, Ledger
+from adaptive_spec.constraints import (
+    AnyConstraints,
+    ByClass,
+    EndReason,
+    Feasibility,
+    Keeper,
+    Ledger,
+)
 from adaptive_spec.costs import CostModel
 from adaptive_spec.cycle_times import cycle_times, times
 from adaptive_spec.errors import ConfigError
@@ -82,7 +88,7 @@ class Controller:
         *,
         costs: CostModel,
         max_draft_tokens: int = 10,
-        constraints: Constraints | Mapping[str, Constraints] | ByClass | None = None,
+        constraints: AnyConstraints = None,
         seed: int = 0,
         lockstep: bool = True,
         uniform_widths: tuple[int, ...] | None = None,
@@ -170,9 +176,7 @@ class Controller:
         """What is promised, by class."""
         return self._keeper.by_class
 
-    def change_constraints(
-        self, constraints: Constraints | Mapping[str, Constraints] | ByClass | None
-    ) -> None:
+    def change_constraints(self, constraints: AnyConstraints) -> None:
         """Promises something else from now on; the books go on.
 
         Raises:
@@ -475,7 +479,7 @@ class Controller:
             behind_tokens=behind,
             hints=hints,
         )
-        terms = self._keeper.terms(now, remaining, max_tau, cycle.priced_ms)
+        terms = self._keeper.terms(now, remaining, max_tau, cycle.times_ms)
         if terms is None:
             return cycle
         return cycle._replace(

@@ -113,16 +113,20 @@ class Cycle(NamedTuple):
           drafter: ``[B]`` who drafts; None for the default. Where none would, whatever tau is, the
             prices are those of the first.
         """
-        context = self.prompt_tokens + self.emitted_tokens
-        if len(self.drafters) == 1:
-            table = self._table(0, context)
-        else:
-            chosen = np.maximum(self.drafter if drafter is None else drafter, 0)
-            table = np.empty((context.size, self.max_draft_tokens + 1))
-            for i in np.unique(chosen).tolist():
-                table[chosen == i] = self._table(i, context[chosen == i])
+        table = self.times_ms(drafter)
         priced = np.count_nonzero(self.pass_price_ms) > 0
         return table + self.pass_price_ms[:, None] if priced else table
+
+    def times_ms(self, drafter: IntArray | None = None) -> FloatArray:
+        """Time of a cycle for every tau, ``[B or 1, K + 1]``; ``drafter`` as in ``priced_ms``."""
+        context = self.prompt_tokens + self.emitted_tokens
+        if len(self.drafters) == 1:
+            return self._table(0, context)
+        chosen = np.maximum(self.drafter if drafter is None else drafter, 0)
+        table = np.empty((context.size, self.max_draft_tokens + 1))
+        for i in np.unique(chosen).tolist():
+            table[chosen == i] = self._table(i, context[chosen == i])
+        return table
 
     def _table(self, drafter: int, context_tokens: IntArray) -> FloatArray:
         costs = self.costs.of_drafter(self.drafters[drafter])

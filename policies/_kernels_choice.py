@@ -83,7 +83,7 @@ def choose(
     depth: int,
     streaks: int,
 ) -> Any:
-    """The best tau from ``depth`` on of every row and what it brings, ``[B]`` each.
+    """The best tau from ``depth`` on, what it brings, and what ``depth`` itself does, ``[B]`` each.
 
     Takes:
       agreed, judged: ``[B, 2]``, streak: ``[B]``; fleet: ``[2]``; mean: ``[F]``: of one drafter.
@@ -97,7 +97,7 @@ def choose(
     """
     rows, depths, tallest = rate.size, priced_ms.shape[1], of_streak.shape[0] - 1
     table = _table(mean, of_streak, of_depth, streak, streaks)
-    best, worth = np.full(rows, depth), np.full(rows, -np.inf)
+    best, worth, idly = np.full(rows, depth), np.full(rows, -np.inf), np.full(rows, -np.inf)
     value = np.zeros(streaks)
     for b in range(rows):
         row = b if priced_ms.shape[0] > 1 else 0
@@ -109,10 +109,12 @@ def choose(
             survival *= 1.0 / (1.0 + level * table[own, k])
             ahead = value[min(own + k + 1, streaks - 1)] - value[0]
             brought = gain - rate[b] * priced_ms[row, k] + survival * ahead
+            if k == depth:
+                idly[b] = brought
             if brought > worth[b]:
                 worth[b], best[b] = brought, k
             gain += survival
-    return best, worth
+    return best, worth, idly
 
 
 @njit(_DRAFTER, cache=True)

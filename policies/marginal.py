@@ -188,11 +188,10 @@ class Marginal(Policy[Rows, Fleet]):
         for i in range(len(cycle.drafters)):
             priced = fleet.timing.priced_ms(cycle, i)
             longest = cycle.max_tau * cycle.available[:, i]
-            own, worth = _best(rows.past, fleet.learned, i, rate, priced, longest, certain)
+            own, worth, idly = _best(rows.past, fleet.learned, i, rate, priced, longest, certain)
             if several:
                 # What lies ahead of one drafter comes whoever drafts: only what it gains counts.
-                none = np.zeros_like(longest)
-                worth -= _best(rows.past, fleet.learned, i, rate, priced, none, certain)[1]
+                worth = worth - idly
             stops_inside = self.inside and fleet.confidence.speaks[i]
             reach = longest * (own > 0) if stops_inside else own
             if i == 0:
@@ -236,7 +235,7 @@ class Marginal(Policy[Rows, Fleet]):
             priced = state.shared.timing.priced_ms(at, i)
             chance = chances(of_rows.past, state.shared.learned, i, depth)
             sure = state.shared.confidence.accepted(i, shown, chance).prod(axis=1)
-            best, _ = _best(
+            best, *_ = _best(
                 of_rows.past, state.shared.learned, i, rate, priced, at.max_tau, sure, depth
             )
             on[own] = best > depth
@@ -259,16 +258,14 @@ class Marginal(Policy[Rows, Fleet]):
         self, before: State[Rows, Fleet], now: State[Rows, Fleet], outcome: Outcome
     ) -> Looks:
         """What looks have brought, after a cycle in which there may have been some."""
-        cycle, looked, looks = outcome.cycle, outcome.decision.catch_up, before.shared.looks
-        if looked is None or not looked.any():
-            return looks
+        cycle, looks = outcome.cycle, before.shared.looks
         for i in range(len(cycle.drafters)):
-            unread = cycle.behind_tokens[:, i]
-            some = np.flatnonzero(looked & (outcome.drafter != i) & (unread > 0))
+            some = np.flatnonzero(_looked(outcome, i))
             if some.size:
                 stakes = _stakes(before, cycle, i, some)
                 found = _stakes(now, cycle, i, some).gain
-                looks = looks.after(i, stakes, found, unread[some], self.memory)
+                read = cycle.behind_tokens[some, i]
+                looks = looks.after(i, stakes, found, read, self.memory)
         return looks
 
     def update(self, state: State[Rows, Fleet], outcome: Outcome) -> State[Rows, Fleet]:
@@ -341,14 +338,20 @@ def _idle_passes(fleet: Fleet, cycle: Cycle) -> FloatArray:
 def _idle_after(idle_ms: FloatArray, outcome: Outcome) -> FloatArray:
     """``Fleet.idle_ms`` after a cycle."""
     idle_ms = idle_ms + outcome.cycle_ms.max()
-    looked = outcome.decision.catch_up
     for i in range(len(outcome.cycle.drafters)):
-        read = outcome.drafter == i
-        if looked is not None:
-            read |= looked & (outcome.cycle.behind_tokens[:, i] > 0)
-        if read.any():
+        if ((outcome.drafter == i) | _looked(outcome, i)).any():
             idle_ms[i] = 0.0
     return idle_ms
+
+
+def _looked(outcome: Outcome, drafter: int) -> BoolArray:
+    """Rows in which a drafter read the text and did not draft, ``[B]``."""
+    asked = outcome.decision.catch_up
+    if asked is None:
+        return np.zeros(outcome.drafter.size, np.bool_)
+    behind = outcome.cycle.behind_tokens[:, drafter] > 0
+    looked: BoolArray = asked & behind & (outcome.drafter != drafter)
+    return looked
 
 
 def _best(
@@ -360,22 +363,22 @@ def _best(
     longest: IntArray,
     sure: FloatArray,
     depth: int = 0,
-) -> tuple[IntArray, FloatArray]:
+) -> tuple[IntArray, FloatArray, FloatArray]:
     """A drafter's best tau in ``depth..longest``, and what it brings in tokens, ``[B]`` each.
 
-    ``sure`` is the chance that the first ``depth`` tokens, drafted already, are all accepted,
-    ``[B]``; what they bring is left out.
+    The third is what stopping at ``depth`` brings. ``sure`` is the chance that the first ``depth``
+    tokens, drafted already, are all accepted, ``[B]``; what they bring is left out.
     """
     depths, fast = priced_ms.shape[1], kernels()
     if fast is not None:
         of_drafter = for_kernels(past, learned, drafter, depths)
-        tau, worth = fast.choose(*of_drafter, rate, priced_ms, longest, sure, depth, _STREAKS)
-        return tau, worth
+        tau, *worth = fast.choose(*of_drafter, rate, priced_ms, longest, sure, depth, _STREAKS)
+        return tau, *worth
     outlook = Outlook.of(past, learned, drafter, depths)
     gain = _gain(outlook, rate[:, None] * priced_ms, sure, depth)
     gain[np.arange(depth, depths) > longest[:, None]] = -np.inf
     best = gain.argmax(axis=1)
-    return depth + best, gain[np.arange(best.size), best]
+    return depth + best, gain[np.arange(best.size), best], gain[:, 0]
 
 
 def _stakes(state: State[Rows, Fleet], cycle: Cycle, drafter: int, some: IntArray) -> Stakes:
@@ -386,14 +389,14 @@ def _stakes(state: State[Rows, Fleet], cycle: Cycle, drafter: int, some: IntArra
     learned, timing = state.shared.learned, state.shared.timing
     rate, certain = tokens_per_ms(State(rows, state.shared), at), np.ones(some.size)
     priced = timing.priced_ms(at, drafter)
-    _, without = _best(rows.past, learned, drafter, rate, priced, 0 * at.max_tau, certain)
+    *_, without = _best(rows.past, learned, drafter, rate, priced, 0 * at.max_tau, certain)
     first = chances(rows.past, learned, drafter, 1)[:, 0]
-    _, beyond = _best(rows.past, learned, drafter, rate, priced, at.max_tau, first, 1)
+    _, beyond, _ = _best(rows.past, learned, drafter, rate, priced, at.max_tau, first, 1)
     for i in range(len(at.drafters)):
         if i != drafter:
             longest = np.where(at.available[:, i], at.max_tau, 0)
             other = timing.priced_ms(at, i)
-            _, worth = _best(rows.past, learned, i, rate, other, longest, certain)
+            _, worth, _ = _best(rows.past, learned, i, rate, other, longest, certain)
             without = np.maximum(without, worth)
     plain, step = rate * priced[:, 0], rate * (priced[:, 1] - priced[:, 0])
     return Stakes(first + beyond - without, step, plain)

@@ -5,13 +5,13 @@ good as the best constant, 1 is clairvoyant. The best static tau belongs on *oth
 on the trace itself it is a hindsight bound, and labelled so.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from adaptive_spec._arrays import FloatArray, IntArray
-from adaptive_spec.constraints import ByClass, Constraints
+from adaptive_spec.constraints import AnyConstraints
 from adaptive_spec.costs import CostModel
 from adaptive_spec.errors import ConfigError
 from adaptive_spec.policies.fixed import Fixed
@@ -117,7 +117,7 @@ def compare(
     *,
     costs: CostModel,
     max_draft_tokens: int = 10,
-    constraints: Constraints | Mapping[str, Constraints] | ByClass | None = None,
+    constraints: AnyConstraints = None,
     best_static_from: TraceSet | None = None,
     seed: int = 0,
     order: Sequence[int] | IntArray | None = None,

@@ -8,13 +8,13 @@ Sequences that cannot influence each other run in parallel *lanes*, thousands to
 otherwise they run ``concurrency`` at a time in order, as in the live engine.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
-from adaptive_spec.constraints import ByClass, Constraints, EndReason, Feasibility, Ledger
+from adaptive_spec.constraints import AnyConstraints, EndReason, Feasibility, Ledger
 from adaptive_spec.controller import Controller
 from adaptive_spec.costs import CostModel
 from adaptive_spec.errors import ConfigError
@@ -141,7 +141,7 @@ def replay(
     *,
     costs: CostModel,
     max_draft_tokens: int = 10,
-    constraints: Constraints | Mapping[str, Constraints] | ByClass | None = None,
+    constraints: AnyConstraints = None,
     seed: int = 0,
     order: Sequence[int] | IntArray | None = None,
     concurrency: int | None = None,

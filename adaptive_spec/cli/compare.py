@@ -9,6 +9,7 @@ from adaptive_spec.cli import options
 from adaptive_spec.cli.constraint_options import ConstraintOptions
 from adaptive_spec.cli.output import comparison_table, progress, show, write_json
 from adaptive_spec.cli.simulate import DEFAULT_COSTS, DEFAULT_POLICIES, warn_if_infeasible
+from adaptive_spec.cli.traces import trace_for
 from adaptive_spec.cost_files import parse_costs
 from adaptive_spec.registry import make_policy
 from adaptive_spec.simulations.comparison import compare as run_comparison
@@ -41,8 +42,7 @@ def compare(
     built = [make_policy(spec) for spec in specs]
     constraints = promised.chosen()
     model = parse_costs(costs)
-    traces = read_trace(trace, signals=any(p.looks_inside_draft or p.takes_hints for p in built))
-    model.require_drafters(traces.info.drafter_names)
+    traces = trace_for(built, trace, model)
     other = None if best_static_from is None else read_trace(best_static_from, signals=False)
     with progress() as bar:
         task = bar.add_task("comparing", total=len(specs) + 2)

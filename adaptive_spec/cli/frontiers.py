@@ -2,8 +2,7 @@
 
 from rich.table import Table
 
-from adaptive_spec.cli.output import results_table
-from adaptive_spec.simulations.bootstrap import Interval
+from adaptive_spec.cli.output import ends, results_table
 from adaptive_spec.simulations.scenarios import FrontierRun, PolicyFrontier
 from adaptive_spec.simulations.scenarios.frontier import Mark, Point
 
@@ -46,10 +45,10 @@ def _add(table: Table, label: str, points: dict[str, Point]) -> None:
             label if name == "all" else "",
             name,
             f"{point.passes.value:.3f}",
-            _ends(point.passes),
+            ends(point.passes),
             f"{point.p95.value:,.1f}",
             f"{point.tokens_per_time.value:.3f}",
-            _ends(point.tokens_per_time, 3),
+            ends(point.tokens_per_time, 3),
         )
     if len(shown) > 1:
         table.add_section()
@@ -74,7 +73,3 @@ def _mark(label: str, mark: Mark) -> list[str]:
     if mark.out_of_reach:
         lines.append(f"  out of its reach: {', '.join(mark.out_of_reach)}")
     return lines
-
-
-def _ends(value: Interval, digits: int = 2) -> str:
-    return f"{value.low:.{digits}f}..{value.high:.{digits}f}"

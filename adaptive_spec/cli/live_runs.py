@@ -175,11 +175,11 @@ def _different_outputs(
     for request, sequence in zip(requests, traces, strict=True):
         assert sequence.output_ids is not None
         completion = done[request.id]
-        cut_short = completion.finish_reason in ("budget", "deadline")
+        plain_ids = sequence.output_ids.tolist()
         divergence = explain_divergence(
             pair.verifier.model,
             request.prompt_ids,
-            sequence.output_ids[: len(completion.token_ids) if cut_short else None].tolist(),
+            plain_ids[: len(completion.token_ids)] if completion.cut_short else plain_ids,
             completion.token_ids,
             rule=rule,
             seed=request.noise_seed(rule.seed),

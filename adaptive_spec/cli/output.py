@@ -1,6 +1,7 @@
 """How results are shown: tables and progress for people, JSON for machines."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +196,13 @@ def _comparison_row(label: str, entry: Entry) -> list[str]:
 
 
 def _ratio(interval: Interval) -> str:
-    return f"{interval.value:.3f}\n{interval.low:.2f}..{interval.high:.2f}"
+    return f"{interval.value:.3f}\n{ends(interval)}"
+
+
+def ends(interval: Interval, digits: int = 2) -> str:
+    """Both ends of an interval; nothing for one that is infinite."""
+    low_high = (interval.low, interval.high)
+    return "..".join("" if math.isinf(end) else f"{end:.{digits}f}" for end in low_high)
 
 
 def _percent(interval: Interval) -> str:

@@ -11,10 +11,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from adaptive_spec.cli.frontiers import frontier_table
-from adaptive_spec.cli.output import note, progress, results_table, show, write_json
+from adaptive_spec.cli.output import ends, note, progress, results_table, show, write_json
+from adaptive_spec.cli.traces import trace_for
 from adaptive_spec.cost_files import parse_costs
 from adaptive_spec.registry import make_policy
-from adaptive_spec.simulations.bootstrap import Interval
 from adaptive_spec.simulations.scenarios import (
     FrontierRun,
     Scenario,
@@ -26,7 +26,6 @@ from adaptive_spec.simulations.scenarios import (
     made_up_trace,
     scenario_names,
 )
-from adaptive_spec.traces import read_trace
 
 LIST = "list"
 """In the place of a scenario: show which there are."""
@@ -82,10 +81,9 @@ def run_scenario(
     model = model or scenario.costs.model(scenario.max_batch, scenario.max_draft_tokens)
     if trace is None:
         traces = made_up_trace(scenario, seed)
+        model.require_drafters(traces.info.drafter_names)
     else:
-        needed = any(p.looks_inside_draft or p.takes_hints for p in built)
-        traces = read_trace(trace, signals=needed)
-    model.require_drafters(traces.info.drafter_names)
+        traces = trace_for(built, trace, model)
     workload = draw(
         scenario,
         traces,
@@ -200,10 +198,6 @@ def _verdict_row(verdict: Verdict) -> list[str]:
         verdict.promise,
         f"{verdict.target:g}",
         f"{verdict.value.value:.2f}",
-        _interval(verdict.value),
+        ends(verdict.value),
         said,
     ]
-
-
-def _interval(value: Interval) -> str:
-    return "..".join("" if math.isinf(end) else f"{end:.2f}" for end in value[1:])

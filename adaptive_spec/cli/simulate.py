@@ -9,6 +9,7 @@ from adaptive_spec.cli import options
 from adaptive_spec.cli.constraint_options import ConstraintOptions
 from adaptive_spec.cli.output import notes, progress, show, summary_table, write_json
 from adaptive_spec.cli.scenarios import LIST, run_scenario, show_scenarios
+from adaptive_spec.cli.traces import trace_for
 from adaptive_spec.constraints import Constraints
 from adaptive_spec.cost_files import parse_costs
 from adaptive_spec.errors import ConfigError
@@ -16,12 +17,10 @@ from adaptive_spec.registry import make_policy
 from adaptive_spec.simulations.hindsight import least_passes
 from adaptive_spec.simulations.simulator import replay
 from adaptive_spec.simulations.summary import Summary
-from adaptive_spec.traces import TraceSet, read_trace
+from adaptive_spec.traces import TraceSet
 
 DEFAULT_COSTS = "draft=0.125,verify=0.0"
 DEFAULT_POLICIES = ("fixed:tau=1", "fixed:tau=3", "fixed:tau=5", "ewma", "auto")
-
-
 DEFAULT_MAX_DRAFT_TOKENS = 10
 
 
@@ -89,8 +88,9 @@ def simulate(
                 "--concurrency and the options of constraints"
             )
         if scenario == LIST:
-            return show_scenarios(json_file)
-        return run_scenario(
+            show_scenarios(json_file)
+            return
+        run_scenario(
             scenario,
             trace,
             specs,
@@ -101,6 +101,7 @@ def simulate(
             seed=seed,
             json_file=json_file,
         )
+        return
     if trace is None:
         raise ConfigError("give a TRACE (a file or a folder), or --scenario")
     if requests is not None:
@@ -112,8 +113,7 @@ def simulate(
     built = [make_policy(spec) for spec in specs]
     constraints = promised.chosen()
     model = parse_costs(DEFAULT_COSTS if costs is None else costs)
-    traces = read_trace(trace, signals=any(p.looks_inside_draft or p.takes_hints for p in built))
-    model.require_drafters(traces.info.drafter_names)
+    traces = trace_for(built, trace, model)
     if concurrency is not None:
         concurrency = min(concurrency, len(traces))
     summaries, entries, said = [], [], []
@@ -149,7 +149,6 @@ def simulate(
         for line in said:
             notes.print(line, style="bold red", soft_wrap=True, markup=False)
     write_json({"policies": entries, "costs": str(model), "time_unit": model.time_unit}, json_file)
-    return None
 
 
 def _title(traces: TraceSet) -> str:

@@ -6,9 +6,10 @@ from adaptive_spec.constraints.keeper import EndReason, Keeper
 from adaptive_spec.constraints.latency_target import LatencyTarget
 from adaptive_spec.constraints.ledger import Ledger
 from adaptive_spec.constraints.pass_budget import PassBudget
-from adaptive_spec.constraints.promises import ByClass, Constraints
+from adaptive_spec.constraints.promises import AnyConstraints, ByClass, Constraints
 
 __all__ = [
+    "AnyConstraints",
     "ByClass",
     "Constraints",
     "EndReason",

@@ -10,6 +10,7 @@ from adaptive_spec.constraints import bucket
 from adaptive_spec.constraints.feasibility import FEWEST_REQUESTS, Feasibility, assess
 from adaptive_spec.constraints.frontier import Recent
 from adaptive_spec.constraints.ledger import Ledger
+from adaptive_spec.constraints.pass_budget import PassBudget
 from adaptive_spec.constraints.promises import Constraints
 from adaptive_spec.constraints.survival import Survival
 
@@ -27,7 +28,7 @@ class Account:
     Attributes:
       constraints: what it was promised.
       ledger: what its finished requests took.
-      admitted, running: requests, ever and now.
+      running: requests now.
       pool: credit of a hard budget that no request has as its own, in passes.
       feasibility: the last judgement.
     """
@@ -36,7 +37,7 @@ class Account:
         """Opens an account, its pool full."""
         self.constraints = constraints
         self.ledger = Ledger()
-        self.admitted = self.running = 0
+        self.running = 0
         self.pool = 0.0 if constraints.budget is None else constraints.budget.burst_passes
         self.feasibility = Feasibility(0)
         self._survival = Survival.fresh(max_draft_tokens)
@@ -46,30 +47,24 @@ class Account:
 
     def change(self, constraints: Constraints) -> None:
         """Other promises from now on; the books go on, and a pool is cut to its new size."""
-        had = self.constraints.budget
+        was_hard = self._hard is not None
         self.constraints = constraints
         if constraints.budget is not None:
             most = constraints.budget.burst_passes
-            was_hard = had is not None and had.hard
             self.pool = min(self.pool, most) if was_hard else most
 
     @property
     def own_passes(self) -> float:
         """Credit that a request brings."""
-        budget = self.constraints.budget
-        if budget is None or not budget.hard or budget.average_passes is None:
-            return 0.0
-        return budget.average_passes
+        return 0.0 if self._hard is None else self._hard.average_passes or 0.0
 
     def granted(self, own: FloatArray, passes: IntArray, age: IntArray) -> BoolArray:
         """Which requests may take one more pass, ``[B]``."""
         budget = self.constraints.budget
         allowed = np.ones(passes.shape, np.bool_)
-        if budget is None:
-            return allowed
-        if budget.max_passes is not None:
+        if budget is not None and budget.max_passes is not None:
             allowed &= passes < budget.max_passes
-        if budget.hard:
+        if self._hard is not None:
             wanted = np.where(allowed, bucket.wanted_from_pool(own, passes), 0.0)
             allowed &= bucket.granted(self.pool, wanted, age)
         return allowed
@@ -79,21 +74,21 @@ class Account:
         budget, left = self.constraints.budget, None
         if budget is not None and budget.max_passes is not None:
             left = np.maximum(budget.max_passes - passes, 1)
-        if budget is not None and budget.hard:
+        if self._hard is not None:
             credit = bucket.passes_left(self.pool, self.running, own, passes)
             left = credit if left is None else np.minimum(left, credit)
         return left
 
     def take(self, own: FloatArray, passes: IntArray) -> None:
         """Pays for a pass of each of these requests, which have taken ``passes`` before."""
-        if self._is_hard:
+        if self._hard is not None:
             self.pool = bucket.take(self.pool, bucket.wanted_from_pool(own, passes))
 
     def refund(self, own: FloatArray, passes: IntArray) -> None:
         """Takes a pass back, of requests that have taken ``passes`` without it."""
-        if self._is_hard and self.constraints.budget is not None:
+        if self._hard is not None:
             back = float(bucket.wanted_from_pool(own, passes).sum())
-            self.pool = min(self.pool + back, self.constraints.budget.burst_passes)
+            self.pool = min(self.pool + back, self._hard.burst_passes)
 
     def see(
         self, accepted: IntArray, refused: IntArray, modelled_ms: FloatArray, measured: float
@@ -123,9 +118,8 @@ class Account:
     ) -> None:
         """Books requests that end, ``[n]``; cancelled ones leave their credit and no more."""
         self.running -= passes.size
-        if self._is_hard and self.constraints.budget is not None:
-            burst = self.constraints.budget.burst_passes
-            self.pool = bucket.give_back(self.pool, burst, own, passes)
+        if self._hard is not None:
+            self.pool = bucket.give_back(self.pool, self._hard.burst_passes, own, passes)
         if not finished:
             return
         columns = (passes.tolist(), tokens.tolist(), waited_ms.tolist(), decode_ms.tolist())
@@ -189,5 +183,7 @@ class Account:
         return None if seen is None else int(seen.latency_ms.argmin())
 
     @property
-    def _is_hard(self) -> bool:
-        return self.constraints.budget is not None and self.constraints.budget.hard
+    def _hard(self) -> PassBudget | None:
+        """The budget, where it is a hard one."""
+        budget = self.constraints.budget
+        return budget if budget is not None and budget.hard else None

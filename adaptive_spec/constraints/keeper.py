@@ -53,6 +53,7 @@ class Keeper:
     Attributes:
       by_class: what was promised.
       accounts: of each class.
+      shared: whether what one request spends matters to others.
     """
 
     def __init__(self, by_class: ByClass, max_draft_tokens: int, *, heeds_prices: bool) -> None:
@@ -67,15 +68,7 @@ class Keeper:
         self._max_draft_tokens = max_draft_tokens
         self._heeds_prices = heeds_prices
         self.accounts = [Account(promised, max_draft_tokens) for promised in by_class.constraints]
-
-    @property
-    def _nothing_promised(self) -> bool:
-        return all(promised == Constraints() for promised in self.by_class.constraints)
-
-    @property
-    def shared(self) -> bool:
-        """Whether what one request spends matters to others."""
-        return any(promised.shared for promised in self.by_class.constraints)
+        self._take_note()
 
     @property
     def ledger(self) -> Ledger:
@@ -102,6 +95,13 @@ class Keeper:
             account.change(promised)
         for promised in by_class.constraints[known:]:
             self.accounts.append(Account(promised, self._max_draft_tokens))
+        self._take_note()
+
+    def _take_note(self) -> None:
+        """What every cycle asks of the promises, once for all of them."""
+        promised = self.by_class.constraints
+        self.shared = any(own.shared for own in promised)
+        self._nothing_promised = all(own == Constraints() for own in promised)
 
     def admit(self, request_class: IntArray) -> FloatArray:
         """The credit that new requests bring, ``[n]``.
@@ -119,7 +119,6 @@ class Keeper:
         own = np.zeros(request_class.size)
         for account, at in self._classes(request_class):
             own[at] = account.own_passes
-            account.admitted += own[at].size
             account.running += own[at].size
         return own
 
@@ -164,7 +163,7 @@ class Keeper:
         price = np.zeros(max_tau.shape)
         least, most = np.zeros_like(max_tau), max_tau.copy()
         for account, at in self._classes(now.request_class):
-            some = _at(now, at)
+            some = now.take(at)
             price[at] = _price(account, some, remaining[at])
             least[at] = self._least_tau(account, some, remaining[at], max_tau[at], price[at])
             most[at] = self._largest_tau(account, some, max_tau[at], cycle_ms, at)
@@ -195,7 +194,7 @@ class Keeper:
             gave_out &= drafted == 0
         gave_out &= outcome.num_accepted_tokens == drafted
         refused = outcome.rejected | gave_out | ~cycle.available.any(axis=1)
-        table = cycle._replace(pass_price_ms=np.zeros(drafted.size)).priced_ms()
+        table = cycle.times_ms()
         table = np.broadcast_to(table, (drafted.size, table.shape[1]))
         modelled = table[np.arange(drafted.size), drafted]
         for account, at in self._classes(request_class):
@@ -210,7 +209,7 @@ class Keeper:
     def leave(self, now: Counters, *, finished: bool) -> None:
         """Books requests that end."""
         for account, at in self._classes(now.request_class):
-            some = _at(now, at)
+            some = now.take(at)
             account.leave(
                 some.own_passes,
                 some.passes,
@@ -288,18 +287,16 @@ def _price(account: Account, now: Counters, remaining: IntArray) -> FloatArray:
     """Price of the next pass, ``[B]``, in plain passes."""
     promised, ledger = account.constraints, account.ledger
     price, late = ledger.pass_price(promised), ledger.late_price(promised)
-    latency, common = promised.latency, account.ms_per_token
-    target_ms = None if latency is None else latency.target_ms
-    if target_ms is None or price == 0.0 or late == 0.0 or math.isnan(common):
-        return np.full(now.passes.shape, price)
+    target_ms = None if promised.latency is None else promised.latency.target_ms
+    flat = np.full(now.passes.shape, price)
+    if target_ms is None or price == 0.0 or late == 0.0:
+        return flat
+    common = account.ms_per_token
+    if math.isnan(common):
+        return flat
     expected = account.expected_tokens(now.emitted_tokens, remaining)
     pace: FloatArray = (now.elapsed_ms + _OWN_PACE_TOKENS * common) / (
         now.emitted_tokens + _OWN_PACE_TOKENS
     )
     slack = target_ms - now.waited_ms - now.elapsed_ms - expected * pace
     return pass_price(price, late, urgency(slack, expected, pace, account.tokens_per_pass))
-
-
-def _at(now: Counters, at: Any) -> Counters:
-    columns: Iterator[Any] = (column[at] for column in now)
-    return Counters(*columns)

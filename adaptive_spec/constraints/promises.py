@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from adaptive_spec.constraints.latency_target import LatencyTarget
 from adaptive_spec.constraints.pass_budget import PassBudget
@@ -55,7 +56,7 @@ class ByClass:
     constraints: tuple[Constraints, ...] = field(default=(Constraints(),))
 
     @staticmethod
-    def of(given: "Constraints | Mapping[str, Constraints] | ByClass | None") -> "ByClass":
+    def of(given: "AnyConstraints") -> "ByClass":
         """Constraints as they are given to a controller: of all requests, by class, or none.
 
         Raises:
@@ -83,3 +84,7 @@ class ByClass:
                 f"{', '.join(self.names)}"
             )
         return self.names.index(name)
+
+
+AnyConstraints: TypeAlias = Constraints | Mapping[str, Constraints] | ByClass | None
+"""Constraints as they are given: of all requests, by class, or none."""

@@ -119,11 +119,11 @@ class DecodingEngine:
         self._measured_times = measured_times
         self._on_tokens = on_tokens
         self._looks_inside = controller.policy.looks_inside_draft
-        # What a drafter would have proposed is a fact only where the output does not depend on tau.
+        looks_back = controller.policy.looks_back
         # Where the output depends on tau there is nothing to look back on but what was drafted.
-        self._wants_acceptance = controller.policy.looks_back and not rule.tau_invariant
+        self._wants_acceptance = looks_back and not rule.tau_invariant
         self._back: LookingBack | None = None
-        if drafter is not None and controller.policy.looks_back and rule.tau_invariant:
+        if drafter is not None and looks_back and rule.tau_invariant:
             self._back = LookingBack(drafter)
         self._hints: LiveHints | None = None
         if controller.policy.takes_hints:

@@ -117,7 +117,7 @@ class Recorder:
             would take its end for the verifier's own.
           NumericsError: the drafter's logits are not finite.
         """
-        if completion.finish_reason in ("budget", "deadline", "cancelled"):
+        if completion.cut_short:
             raise ConfigError(
                 f"record: request {request.id!r} ended early ({completion.finish_reason}); record "
                 "completions that ended by themselves"

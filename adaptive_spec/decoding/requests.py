@@ -115,6 +115,11 @@ class Completion:
     reused_prefix_tokens: int = 0
 
     @property
+    def cut_short(self) -> bool:
+        """Whether it ended before the verifier's text did, or its length was reached."""
+        return self.finish_reason in ("budget", "deadline", "cancelled")
+
+    @property
     def decode_ms(self) -> float:
         """Time of all its cycles."""
         return sum(cycle.draft_ms + cycle.verify_ms for cycle in self.cycles)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
-from adaptive_spec.constraints import ByClass, Constraints, EndReason
+from adaptive_spec.constraints import AnyConstraints, ByClass, EndReason
 from adaptive_spec.controller import Controller
 from adaptive_spec.costs import CostModel
 from adaptive_spec.errors import ConfigError
@@ -56,7 +56,7 @@ def serve(
     max_batch: int = 8,
     prefill_ms_per_token: float | None = None,
     max_draft_tokens: int = 10,
-    constraints: Constraints | Mapping[str, Constraints] | ByClass | None = None,
+    constraints: AnyConstraints = None,
     uniform_widths: tuple[int, ...] | None = None,
     seed: int = 0,
     log_cycles: bool = False,

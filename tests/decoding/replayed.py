@@ -18,6 +18,7 @@ from adaptive_spec.decoding import (
 )
 from adaptive_spec.decoding.recorder import Recorder
 from adaptive_spec.decoding.verification import GREEDY, VerificationRule
+from adaptive_spec.simulations.simulator import CycleLog
 from adaptive_spec.traces import Component, Hazards, TraceInfo, TraceSet
 from tests.decoding.scripted import make_drafter, prompts
 from tests.tiny_models import VOCABULARY, perturbed, tiny_llama
@@ -118,3 +119,13 @@ def recorded(
         components=parts if len(parts) > 1 else (),
     )
     return TraceSet(info, tuple(map(recorder.record, requests, done)))
+
+
+def assert_same_cycles(completions: list[Completion], log: CycleLog) -> None:
+    """Live cycles, request by request, are those of a replay of the same sequences."""
+    for i, completion in enumerate(completions):
+        rows = log.sequence == i
+        columns = ("position", "tau", "num_draft_tokens", "num_accepted_tokens")
+        for column in (*columns, "num_emitted_tokens"):
+            ours = [getattr(cycle, column) for cycle in completion.cycles]
+            assert ours == getattr(log, column)[rows].tolist(), (completion.id, column)

@@ -108,27 +108,19 @@ class Hinted(Scripted):
     takes_hints = True
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_hints_take_no_reads_of_their_own(
-    llama: Any, rule: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with one_door(monkeypatch) as door:
-        for drafter in ("both", "draft-model", None):
-            assert most_reads(door, llama, drafter, Hinted(), rule=make_rule(rule)) == 1
-
-
 @dataclass(frozen=True)
 class LooksBack(Scripted):
     looks_back = True
 
 
+@pytest.mark.parametrize("policy", [Hinted(), LooksBack()], ids=["hints", "looking-back"])
 @pytest.mark.parametrize("rule", RULES)
-def test_what_looking_back_needs_takes_no_reads_of_its_own(
-    llama: Any, rule: str, monkeypatch: pytest.MonkeyPatch
+def test_what_policies_are_shown_besides_takes_no_reads_of_its_own(
+    llama: Any, rule: str, policy: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with one_door(monkeypatch) as door:
         for drafter in ("both", "draft-model", None):
-            assert most_reads(door, llama, drafter, LooksBack(), rule=make_rule(rule)) == 1
+            assert most_reads(door, llama, drafter, policy, rule=make_rule(rule)) == 1
 
 
 def test_looking_at_signals_takes_reads_of_their_own(

@@ -17,9 +17,16 @@ from adaptive_spec.decoding import (
 )
 from adaptive_spec.decoding.sampling import SamplingParameters
 from adaptive_spec.decoding.verification import GREEDY, CoupledNoise, VerificationRule
-from adaptive_spec.simulations.simulator import CycleLog, replay
+from adaptive_spec.simulations.simulator import replay
 from adaptive_spec.traces import TraceSet
-from tests.decoding.replayed import SEED, drafter_of, live_engine, recorded, requests
+from tests.decoding.replayed import (
+    SEED,
+    assert_same_cycles,
+    drafter_of,
+    live_engine,
+    recorded,
+    requests,
+)
 from tests.decoding.scripted import DRAFTERS, Scripted, Stopping
 
 COSTS = ConstantCosts(draft=0.1, verify=0.05, plain_ms=7.0)
@@ -67,15 +74,6 @@ def live(
 def trace_of(name: str, rule: VerificationRule = GREEDY) -> TraceSet:
     plain = live(name, make_policy("fixed:tau=0"), rule=rule)
     return recorded(drafter_of(name, 1), REQUESTS, plain, signal_depth=MOST, rule=rule)
-
-
-def assert_same_cycles(completions: list[Completion], log: CycleLog) -> None:
-    for i, completion in enumerate(completions):
-        rows = log.sequence == i
-        columns = ("position", "tau", "num_draft_tokens", "num_accepted_tokens")
-        for column in (*columns, "num_emitted_tokens"):
-            ours = [getattr(cycle, column) for cycle in completion.cycles]
-            assert ours == getattr(log, column)[rows].tolist(), (completion.id, column)
 
 
 def run_both(

@@ -12,7 +12,14 @@ from adaptive_spec.decoding.sampling import SamplingParameters
 from adaptive_spec.decoding.verification import GREEDY, CoupledNoise, VerificationRule
 from adaptive_spec.simulations.simulator import replay
 from adaptive_spec.traces import TraceSet, WindowedTrace, Windows
-from tests.decoding.replayed import SEED, drafter_of, live_engine, recorded, requests
+from tests.decoding.replayed import (
+    SEED,
+    assert_same_cycles,
+    drafter_of,
+    live_engine,
+    recorded,
+    requests,
+)
 from tests.decoding.scripted import Scripted, Stopping
 
 COSTS = ConstantCosts(draft=0.1, verify=0.05, plain_ms=7.0)
@@ -87,13 +94,9 @@ def test_windows_replay_live_requests(
         log_cycles=True,
     )
     assert result.log is not None
-    columns = ("position", "tau", "num_draft_tokens", "num_accepted_tokens", "num_emitted_tokens")
+    assert_same_cycles(completions, result.log)
     for i, completion in enumerate(completions):
         recorded_ids = traces.sequences[windows.sequence[i]].output_ids
         assert recorded_ids is not None
         begin, end = windows.begin[i], windows.begin[i] + windows.num_tokens[i]
         assert list(completion.token_ids) == recorded_ids[begin:end].tolist()
-        mine = result.log.sequence == i
-        for column in columns:
-            ours = [getattr(cycle, column) for cycle in completion.cycles]
-            assert ours == getattr(result.log, column)[mine].tolist(), (completion.id, column)

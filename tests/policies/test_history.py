@@ -221,10 +221,10 @@ class BothWays(Marginal):
             priced = cycle.priced_ms(tau)
             rate = np.linspace(0.5, 3.0, tau.size)
             told = rows.past, fleet.learned, i, rate, priced, cycle.max_tau, np.ones(tau.size)
-            fast, worth = _best(*told)
+            fast, *worth = _best(*told)
             with pytest.MonkeyPatch.context() as patch:
                 use_numba(patch, False)
-                slow, same = _best(*told)
+                slow, *same = _best(*told)
             np.testing.assert_allclose(worth, same, rtol=1e-9, atol=1e-9)
             assert ((fast <= cycle.max_tau) & (slow <= cycle.max_tau)).all()
         return super().decide(state, cycle)
@@ -244,7 +244,7 @@ class BothWays(Marginal):
             with pytest.MonkeyPatch.context() as patch:
                 use_numba(patch, numba)
                 past, learned = state.rows.past, state.shared.learned
-                best, _ = _best(past, learned, 0, rate, priced, cycle.max_tau, sure, depth)
+                best, *_ = _best(past, learned, 0, rate, priced, cycle.max_tau, sure, depth)
                 figures.append(
                     (best > depth, state.shared.confidence.accepted(0, signals, history))
                 )

@@ -1,0 +1,22 @@
+"""Traces as commands need them."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from adaptive_spec.costs import CostModel
+from adaptive_spec.policy import Policy
+from adaptive_spec.traces import TraceSet, read_trace
+
+
+def trace_for(policies: Iterable[Policy[Any, Any]], path: Path, costs: CostModel) -> TraceSet:
+    """A trace with the signals that the policies look at, if any do.
+
+    Raises:
+      TraceError: it cannot be read.
+      CostsError: the costs name a drafter that it does not have.
+    """
+    needed = any(policy.looks_inside_draft or policy.takes_hints for policy in policies)
+    traces = read_trace(path, signals=needed)
+    costs.require_drafters(traces.info.drafter_names)
+    return traces
