@@ -15,6 +15,7 @@ from adaptive_spec.policy import NO_DRAFTER, DraftSignals
 from adaptive_spec.runs import KnownPositions, Runs
 from adaptive_spec.simulations.hints import ReplayedHints
 from adaptive_spec.simulations.looking_back import runs_of
+from adaptive_spec.simulations.measured_times import CycleTimes
 from adaptive_spec.simulations.signals import SignalSource
 from adaptive_spec.traces.flat import FlatTrace
 
@@ -28,6 +29,7 @@ class ReplayedCycle(NamedTuple):
       tau, num_draft_tokens, num_accepted_tokens, num_emitted_tokens: ``[B]``.
       cycle_ms: ``[B]`` time by the cost model.
       drafter: ``[B]`` who drafted, as index into the trace's drafters; ``NO_DRAFTER`` for nobody.
+      batch_size: ``[B]`` sequences that shared the pass.
       at_end: ``[B]`` whether the text is complete.
     """
 
@@ -40,6 +42,7 @@ class ReplayedCycle(NamedTuple):
     num_emitted_tokens: IntArray
     cycle_ms: FloatArray
     drafter: IntArray
+    batch_size: IntArray
     at_end: BoolArray
 
 
@@ -99,8 +102,11 @@ class ReplayedCycles:
         """Index in the trace of what these rows run, ``[B]``."""
         return self._sequence[rows]
 
-    def run(self, rows: IntArray) -> ReplayedCycle:
-        """Runs one cycle of rows in use, ``[B]``, ascending: plans, looks up, reports."""
+    def run(self, rows: IntArray, measured: CycleTimes | None = None) -> ReplayedCycle:
+        """Runs one cycle of rows in use, ``[B]``, ascending: plans, looks up, reports.
+
+        ``measured``: how long it took; None for as long as the cost model has it.
+        """
         flat, controller = self._flat, self.controller
         sequence, position = self._sequence[rows], self._position[rows]
         room = flat.room(sequence, position)
@@ -137,7 +143,16 @@ class ReplayedCycles:
             self._hints.after_cycle(
                 rows, sequence, position, drafter=source, drafted=drafted, emitted=emitted
             )
-        elapsed = controller.observe(plan, drafted, accepted, emitted, signals=shown, runs=runs)
+        elapsed = controller.observe(
+            plan,
+            drafted,
+            accepted,
+            emitted,
+            draft_ms=None if measured is None else measured.draft_ms,
+            verify_ms=None if measured is None else measured.verify_ms,
+            signals=shown,
+            runs=runs,
+        )
         self._position[rows] = position + emitted
         return ReplayedCycle(
             rows,
@@ -149,5 +164,6 @@ class ReplayedCycles:
             emitted,
             elapsed,
             np.where(drafted > 0, source, NO_DRAFTER),
+            np.full_like(rows, plan.cycle.batch_size),
             emitted == left,
         )

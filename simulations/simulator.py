@@ -20,6 +20,7 @@ from adaptive_spec.costs import CostModel
 from adaptive_spec.errors import ConfigError
 from adaptive_spec.policy import Policy
 from adaptive_spec.registry import make_policy
+from adaptive_spec.simulations.measured_times import Clock, MeasuredTimes
 from adaptive_spec.simulations.replayed_cycles import ReplayedCycle, ReplayedCycles
 from adaptive_spec.simulations.signals import SignalSource, has_signals
 from adaptive_spec.traces.flat import FlatTrace
@@ -46,6 +47,7 @@ class CycleLog(NamedTuple):
       tau, num_draft_tokens, num_accepted_tokens, num_emitted_tokens: ``[C]``.
       cycle_ms: ``[C]`` time by the cost model.
       drafter: ``[C]`` who drafted, as index into the trace's drafters; ``NO_DRAFTER`` for nobody.
+      batch_size: ``[C]`` sequences that shared the pass.
     """
 
     sequence: IntArray
@@ -56,6 +58,7 @@ class CycleLog(NamedTuple):
     num_emitted_tokens: IntArray
     cycle_ms: FloatArray
     drafter: IntArray
+    batch_size: IntArray
 
     @staticmethod
     def of(cycles: Sequence[ReplayedCycle]) -> "CycleLog":
@@ -145,6 +148,7 @@ def replay(
     seed: int = 0,
     order: Sequence[int] | IntArray | None = None,
     concurrency: int | None = None,
+    measured: Sequence[MeasuredTimes] | None = None,
     log_cycles: bool = False,
     on_finished: Callable[[int], None] | None = None,
 ) -> Replay:
@@ -162,12 +166,15 @@ def replay(
         policies and constraints that carry something from one sequence to the next.
       concurrency: sequences decoded together in one verifier pass. None: one at a time, and all at
         once in lanes (which gives the same) where no sequence can influence another.
+      measured: times of the live run that is replayed, in the trace's order; None for the cost
+        model's. The live run's ``concurrency`` must be given.
       log_cycles: keep every cycle.
       on_finished: called with the number of sequences finished since the last call.
 
     Raises:
-      ConfigError: an empty or impossible order, concurrency below 1, or a policy that looks inside
-        the draft on a trace without signals.
+      ConfigError: an empty or impossible order, concurrency below 1, measured times without a
+        concurrency or of other sequences, or a policy that looks inside the draft on a trace
+        without signals.
     """
     policy = make_policy(policy)
     flat = flat_of(traces)
@@ -178,7 +185,13 @@ def replay(
         raise ConfigError("order: names a sequence twice; totals are kept per sequence")
     if concurrency is not None and concurrency < 1:
         raise ConfigError(f"concurrency = {concurrency}; it must be at least 1")
+    if measured is not None and (concurrency is None or len(measured) != flat.start.size):
+        raise ConfigError(
+            f"measured: times of {len(measured)} sequences at concurrency {concurrency}; give "
+            f"those of all {flat.start.size} of the trace, and the live run's concurrency"
+        )
     signals = signals_for(policy, traces, max_draft_tokens)
+    clock = None if measured is None else Clock(measured)
 
     def controller(lockstep: bool) -> Controller:
         return Controller(
@@ -195,7 +208,7 @@ def replay(
     slots = min(concurrency or 1, pending.size)
     if concurrency is None and driver.sequences_are_independent:
         driver, slots = controller(lockstep=False), min(LANES, pending.size)
-    return _run(driver, flat, signals, pending, slots, log_cycles, on_finished)
+    return _run(driver, flat, signals, pending, slots, clock, log_cycles, on_finished)
 
 
 def signals_for(
@@ -234,6 +247,7 @@ def _run(
     signals: SignalSource | None,
     pending: IntArray,
     slots: int,
+    clock: Clock | None,
     log_cycles: bool,
     on_finished: Callable[[int], None] | None,
 ) -> Replay:
@@ -260,13 +274,16 @@ def _run(
             taken += entering.size
             cycles.admit(entering)
             rows = controller.running
+            if clock is not None:
+                controller.elapse(rows, clock.prefill_ms(entering))
         ended = controller.ended(rows)
         if ended.any():
             over = ended != EndReason.NONE
             end_reason[cycles.sequence_of(rows[over])] = ended[over]
             rows = leave(rows, over)
             continue
-        cycle = cycles.run(rows)
+        times = None if clock is None else clock.next_cycle(cycles.sequence_of(rows))
+        cycle = cycles.run(rows, times)
         sequence, drafted = cycle.sequence, cycle.num_draft_tokens
         accepted, emitted = cycle.num_accepted_tokens, cycle.num_emitted_tokens
         totals[:, sequence] += (emitted, np.ones_like(emitted), drafted, accepted)

@@ -9,6 +9,7 @@ from adaptive_spec.cli.record import recording
 from adaptive_spec.constraints import Constraints
 from adaptive_spec.costs import ConstantCosts, CostModel
 from adaptive_spec.registry import make_policy
+from adaptive_spec.simulations.measured_times import MeasuredTimes
 from adaptive_spec.simulations.simulator import replay
 from adaptive_spec.simulations.validation import ShownCycle, Validation, validate_cycles
 from adaptive_spec.traces import TraceSet
@@ -24,7 +25,7 @@ class LiveRun(NamedTuple):
     Attributes:
       policy: its spec; ``validation``: cycle by cycle.
       different_outputs: ids whose output is not plain decoding's, with the reason.
-      predicted_ms, measured_ms: time of all cycles, by the cost model and by the clock.
+      replayed_ms, measured_ms: time of all cycles, by the replay and by the clock.
       completions: of the live run.
       same_ledger: whether live and replayed requests took the same passes, tokens and time, by the
         books of what was promised.
@@ -33,7 +34,7 @@ class LiveRun(NamedTuple):
     policy: str
     validation: Validation
     different_outputs: dict[str, str]
-    predicted_ms: float
+    replayed_ms: float
     measured_ms: float
     completions: "list[Completion]"
     same_ledger: bool
@@ -52,7 +53,7 @@ class LiveRun(NamedTuple):
             "identical_ledgers": self.same_ledger,
             "sequences": self.validation.sequences,
             "cycles": self.validation.cycles,
-            "predicted_ms": rounded(self.predicted_ms),
+            "replayed_ms": rounded(self.replayed_ms),
             "measured_ms": rounded(self.measured_ms),
             "differences": [d._asdict() for d in self.validation.differences],
             "different_outputs": self.different_outputs,
@@ -110,9 +111,14 @@ def run_live(
     seed: int = 0,
     constraints: Constraints | None = None,
     rule: "VerificationRule | None" = None,
+    by_clock: bool = False,
     on_finished: Callable[[], None] = lambda: None,
 ) -> LiveRun:
-    """Runs a policy live on the cost model's times, and replays it on the trace."""
+    """Runs a policy live, and replays it on the trace.
+
+    Both on the cost model's times, or ``by_clock``: live on what was measured, which the replay is
+    then given.
+    """
     policy = make_policy(spec)
     engine = pair.engine(
         policy,
@@ -123,10 +129,12 @@ def run_live(
         constraints=constraints,
         seed=seed,
         record_signals=True,
-        measured_times=False,
+        measured_times=by_clock,
         rule=rule,
     )
     done = finished(engine, requests, on_finished)
+    completions = [done[request.id] for request in requests]
+    measured = [MeasuredTimes.of(c.prefill_ms, c.cycles) for c in completions] if by_clock else None
     replayed = replay(
         policy,
         traces,
@@ -135,6 +143,7 @@ def run_live(
         constraints=constraints,
         seed=seed,
         concurrency=batch_size,
+        measured=measured,
         log_cycles=True,
     )
     assert replayed.log is not None
@@ -156,7 +165,7 @@ def run_live(
         _different_outputs(pair, requests, traces, done, rule),
         replayed.engine_ms,
         measured_ms,
-        [done[request.id] for request in requests],
+        completions,
         engine.controller.ledgers == replayed.ledgers,
     )
 

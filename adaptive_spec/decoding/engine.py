@@ -1,24 +1,18 @@
-"""The decoding engine: draft, verify, emit, learn; one sequence or a ragged batch of them."""
+"""The decoding engine: admits requests, runs cycles of those that run, ends and fails them."""
 
 import dataclasses
-import functools
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
-import numpy.typing as npt
-import torch
 
-from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
+from adaptive_spec._arrays import IntArray
 from adaptive_spec.constraints import EndReason
 from adaptive_spec.controller import Controller, Plan
-from adaptive_spec.decoding.cycle_records import cycle_record
-from adaptive_spec.decoding.draft import Draft
-from adaptive_spec.decoding.drafters.base import Drafter, DraftRequest, empty_signals
-from adaptive_spec.decoding.hints import LiveHints
+from adaptive_spec.decoding.cycle import CycleRunner
+from adaptive_spec.decoding.drafters.base import Drafter
 from adaptive_spec.decoding.intake import Intake
-from adaptive_spec.decoding.looking_back import LookingBack
 from adaptive_spec.decoding.requests import (
     Completion,
     CycleRecord,
@@ -33,13 +27,8 @@ from adaptive_spec.decoding.runner import ModelRunner
 from adaptive_spec.decoding.sequences import RunningSequence
 from adaptive_spec.decoding.slots import Slots
 from adaptive_spec.decoding.stopping import StopRules
-from adaptive_spec.decoding.stopwatch import Stopwatch
-from adaptive_spec.decoding.transfer import to_device
 from adaptive_spec.decoding.verification import (
     GREEDY,
-    Block,
-    Chooser,
-    Verdict,
     VerificationRule,
 )
 from adaptive_spec.errors import (
@@ -50,7 +39,6 @@ from adaptive_spec.errors import (
     NumericsError,
     is_out_of_memory,
 )
-from adaptive_spec.hints import Hints
 
 _ENDINGS: dict[int, FinishReason] = {EndReason.BUDGET: "budget", EndReason.DEADLINE: "deadline"}
 
@@ -115,19 +103,17 @@ class DecodingEngine:
         self.rule = rule
         self.stop_rules = stop_rules or StopRules()
         self.batch_size = batch_size
-        self._record_signals = record_signals
         self._measured_times = measured_times
         self._on_tokens = on_tokens
-        self._looks_inside = controller.policy.looks_inside_draft
-        looks_back = controller.policy.looks_back
-        # Where the output depends on tau there is nothing to look back on but what was drafted.
-        self._wants_acceptance = looks_back and not rule.tau_invariant
-        self._back: LookingBack | None = None
-        if drafter is not None and looks_back and rule.tau_invariant:
-            self._back = LookingBack(drafter)
-        self._hints: LiveHints | None = None
-        if controller.policy.takes_hints:
-            self._hints = LiveHints(drafter, batch_size)
+        self._cycles = CycleRunner(
+            verifier,
+            drafter,
+            controller,
+            rule,
+            batch_size=batch_size,
+            record_signals=record_signals,
+            measured_times=measured_times,
+        )
         self.batch_limit = batch_size
         self._slots = Slots(verifier, drafter, controller, batch_size)
         self._running: dict[int, RunningSequence] = {}  # by row, the oldest first
@@ -213,7 +199,9 @@ class DecodingEngine:
             while intake.open or self._running:
                 yield from self._end_cancelled()
                 yield from self._admit(intake)
-                yield from self._end_spent()
+                if spent := self._end_spent():
+                    yield from spent
+                    continue  # others may take their rows before the next cycle
                 if self._running:
                     for event in self._cycle():
                         if self._on_tokens is not None and isinstance(event, TokensEmitted):
@@ -229,52 +217,26 @@ class DecodingEngine:
             self._cancelled.clear()
 
     def _cycle(self) -> list[Event]:
-        """One cycle of everything that runs: plan, draft, verify, emit, learn, release."""
+        """One cycle of everything that runs, and what came of it."""
         rows = self._next_rows()
         sequences = [self._running[row] for row in rows.tolist()]
-        plan = self.controller.decide(
-            rows, *self._drafters_now(rows, sequences), self._hints_now(rows, sequences)
-        )
+        plan = self._cycles.plan(rows, sequences)
         try:
-            watch = Stopwatch(self.verifier.device)
-            draft = self._draft(plan, sequences)
-            watch.lap()
-            verdict = self._verify(plan, sequences, draft)
-            draft_ms, verify_ms = watch.stop()
+            verified = self._cycles.verify(plan, sequences)
         except Exception as error:
             if not isinstance(error, NumericsError) and not is_out_of_memory(error):
                 raise
             return self._call_off(plan, error)
-        drafters_ran = plan.tau.any() or plan.catch_up.any()
-        times_ms = draft_ms if drafters_ran else 0.0, verify_ms
-        emissions = [
-            sequence.emit(tokens)
-            for sequence, tokens in zip(sequences, verdict.token_ids, strict=True)
-        ]
-        emitted = np.array([len(tokens) for tokens, _ in emissions], np.int64)
-        accepted = np.minimum(verdict.num_accepted_tokens, emitted)
-        texts = [sequence.text for sequence in sequences]
-        if self._hints is not None:
-            self._hints.after_cycle(plan, draft, emitted, verdict.certainty)
-        chance = verdict.acceptance_probability
-        self._observe(plan, draft, texts, accepted, emitted, chance, times_ms)
         events: list[Event] = []
-        for i, (sequence, (tokens, reason)) in enumerate(zip(sequences, emissions, strict=True)):
-            cycle = cycle_record(
-                i,
-                plan,
-                draft,
-                int(accepted[i]),
-                int(emitted[i]),
-                times_ms=times_ms,
-                with_signals=self._record_signals,
-            )
-            sequence.cycles.append(cycle)
+        emitted = self._cycles.emit(plan, sequences, verified)
+        for row, sequence, (cycle, tokens, reason) in zip(
+            rows.tolist(), sequences, emitted, strict=True
+        ):
             events.append(_emitted(sequence.request, cycle, tokens))
-            self.verifier.truncate([int(rows[i])], [len(sequence.text) - 1])
+            self.verifier.truncate([row], [len(sequence.text) - 1])
             if reason is not None:
                 events.append(Finished(sequence.completion(reason, self.rule)))
-                self._leave(int(rows[i]), finished=True)
+                self._leave(row, finished=True)
         return events
 
     def _next_rows(self) -> IntArray:
@@ -302,95 +264,6 @@ class DecodingEngine:
             self.batch_limit = len(rows) // 2
         return []
 
-    def _drafters_now(
-        self, rows: IntArray, sequences: list[RunningSequence]
-    ) -> tuple[BoolArray | None, IntArray | None]:
-        """Which drafters would propose something, and how far they are behind the text."""
-        if self.drafter is None:
-            return None, None
-        texts = [sequence.text for sequence in sequences]
-        behind = None
-        if self._back is not None:
-            prompts = np.array([len(sequence.request.prompt_ids) for sequence in sequences])
-            behind = self._back.behind_tokens(rows, texts, prompts)
-        return self.drafter.available(rows.tolist(), texts), behind
-
-    def _hints_now(self, rows: IntArray, sequences: list[RunningSequence]) -> Hints | None:
-        if self._hints is None:
-            return None
-        return self._hints.now(rows, [sequence.text for sequence in sequences])
-
-    def _draft(self, plan: Plan, sequences: list[RunningSequence]) -> Draft:
-        catches_up = bool(plan.catch_up.any())
-        if self.drafter is None or not (plan.tau.any() or catches_up):
-            return Draft.none(len(sequences))
-        asked = DraftRequest(
-            plan.rows.tolist(),
-            [sequence.text for sequence in sequences],
-            plan.tau,
-            keep_drafting=(
-                functools.partial(self.controller.keep_drafting, plan)
-                if self._looks_inside
-                else None
-            ),
-            want_signals=self._record_signals,
-            want_confidence=self._hints is not None,
-            chooser=Chooser(self.rule, _seeds(sequences), self.verifier.vocab_size),
-            catch_up=plan.catch_up if catches_up else None,
-            looks_back=self._back is not None,
-        )
-        return self.drafter.propose_by(plan.drafter, asked)
-
-    def _verify(self, plan: Plan, sequences: list[RunningSequence], draft: Draft) -> Verdict:
-        """One pass over each row's last verified token and its draft."""
-        device = self.verifier.device
-        last = to_device([[sequence.text[-1]] for sequence in sequences], device)
-        ids = torch.cat([last, draft.on_device(device)], dim=1)
-        logits = self.verifier.extend(plan.rows.tolist(), ids, (draft.num_tokens + 1).tolist())
-        texts = [sequence.text for sequence in sequences]
-        block = Block(
-            texts,
-            draft,
-            _seeds(sequences),
-            wants_certainty=self._hints is not None,
-            wants_acceptance=self._wants_acceptance,
-        )
-        return self.rule.verify(logits, block)
-
-    def _observe(
-        self,
-        plan: Plan,
-        draft: Draft,
-        texts: list[list[int]],
-        accepted: IntArray,
-        emitted: IntArray,
-        chance: FloatArray | None,
-        times_ms: tuple[float, float],
-    ) -> None:
-        draft_ms, verify_ms = times_ms if self._measured_times else (None, None)
-        signals = None
-        if self._looks_inside:
-            signals = empty_signals(plan.rows.size, plan.cycle.max_draft_tokens)
-            if draft.signals is not None:
-                for whole, known in zip(signals, draft.signals, strict=True):
-                    whole[:, : known.shape[1]] = known
-        runs = None
-        if self._back is not None:
-            runs = self._back.runs(plan, texts, draft.num_tokens, accepted, emitted)
-        self.controller.observe(
-            plan,
-            draft.num_tokens,
-            accepted,
-            emitted,
-            draft_ms=draft_ms,
-            verify_ms=verify_ms,
-            signals=signals,
-            runs=runs,
-            acceptance_probability=(
-                None if chance is None else _widened(chance, plan.cycle.max_draft_tokens)
-            ),
-        )
-
     def _admit(self, intake: Intake) -> list[Event]:
         """Gives free rows to the next requests, lowest row first, and reads their prompts."""
         events: list[Event] = []
@@ -409,10 +282,7 @@ class DecodingEngine:
             row = self._slots.take(
                 sequence.text, sequence.limit, request.request_class, self._waited_ms(request)
             )
-            if self._back is not None:
-                self._back.begin(row)
-            if self._hints is not None:
-                self._hints.begin(row)
+            self._cycles.begin(row)
             self._running[row] = sequence
             admitted.append(row)
         return events + (self._read(admitted) if admitted else [])
@@ -488,16 +358,6 @@ def _reason(request: Request, error: Exception) -> AdaptiveSpecError:
         f"({str(error).strip().partition(chr(10))[0]}); lower max_new_tokens, batch_size (whose "
         "caches take memory, too) or the runner's prefill_chunk_tokens, or take a smaller model"
     )
-
-
-def _widened(columns: FloatArray, width: int) -> FloatArray:
-    """``[B, depth]`` as ``[B, width]``, NaN in what is added."""
-    missing = width - columns.shape[1]
-    return np.pad(columns, ((0, 0), (0, missing)), constant_values=np.nan)
-
-
-def _seeds(sequences: list[RunningSequence]) -> npt.NDArray[np.uint64]:
-    return np.array([sequence.seed for sequence in sequences], np.uint64)
 
 
 def _emitted(request: Request, cycle: CycleRecord, tokens: list[int]) -> TokensEmitted:

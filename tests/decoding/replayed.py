@@ -66,6 +66,7 @@ def live_engine(
     constraints: Constraints | None = None,
     rule: VerificationRule = GREEDY,
     record_signals: bool = False,
+    measured_times: bool = False,
 ) -> DecodingEngine:
     """An engine that decides on ``costs``, drafts up to ``most``, and ends in two ways."""
     controller = Controller(
@@ -84,7 +85,7 @@ def live_engine(
         rule=rule,
         batch_size=batch_size,
         record_signals=record_signals,
-        measured_times=False,
+        measured_times=measured_times,
     )
 
 
@@ -126,6 +127,6 @@ def assert_same_cycles(completions: list[Completion], log: CycleLog) -> None:
     for i, completion in enumerate(completions):
         rows = log.sequence == i
         columns = ("position", "tau", "num_draft_tokens", "num_accepted_tokens")
-        for column in (*columns, "num_emitted_tokens"):
+        for column in (*columns, "num_emitted_tokens", "batch_size"):
             ours = [getattr(cycle, column) for cycle in completion.cycles]
             assert ours == getattr(log, column)[rows].tolist(), (completion.id, column)

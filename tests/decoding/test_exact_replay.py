@@ -17,6 +17,8 @@ from adaptive_spec.decoding import (
 )
 from adaptive_spec.decoding.sampling import SamplingParameters
 from adaptive_spec.decoding.verification import GREEDY, CoupledNoise, VerificationRule
+from adaptive_spec.errors import ConfigError
+from adaptive_spec.simulations.measured_times import MeasuredTimes
 from adaptive_spec.simulations.simulator import replay
 from adaptive_spec.traces import TraceSet
 from tests.decoding.replayed import (
@@ -230,3 +232,44 @@ def test_constraints_are_replayed(
         if constraints.budget is not None and constraints.budget.max_passes is not None:
             most = max(len(completion.cycles) for completion in completions)
             assert most == constraints.budget.max_passes
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_a_run_by_the_clock_is_replayed_at_its_own_times(batch_size: int) -> None:
+    promised = Constraints(
+        PassBudget(average_passes=7.0, patience=0.3),
+        LatencyTarget(target_ms=12.0 * COSTS.plain_ms, quantile=0.6, patience=0.5),
+    )
+    for policy in ("bandit", "hazard"):  # they learn from times
+        engine = live_engine(
+            drafter_of("draft-model", batch_size),
+            make_policy(policy),
+            batch_size,
+            costs=COSTS,
+            most=MOST,
+            constraints=promised,
+            measured_times=True,
+        )
+        completions = engine.complete(REQUESTS)
+        result = replay(
+            policy,
+            trace_of("draft-model"),
+            costs=COSTS,
+            max_draft_tokens=MOST,
+            constraints=promised,
+            seed=SEED,
+            concurrency=batch_size,
+            measured=[MeasuredTimes.of(c.prefill_ms, c.cycles) for c in completions],
+            log_cycles=True,
+        )
+        assert result.log is not None
+        assert_same_cycles(completions, result.log)
+        assert engine.controller.ledgers == result.ledgers
+        assert result.time_ms.tolist() == pytest.approx([c.decode_ms for c in completions])
+
+
+def test_times_of_other_sequences_are_refused() -> None:
+    traces = trace_of("draft-model")
+    for wrong in ({"concurrency": 1, "measured": []}, {"measured": [None] * len(REQUESTS)}):
+        with pytest.raises(ConfigError, match="measured: times of"):
+            replay("fixed", traces, costs=COSTS, **wrong)  # type: ignore[arg-type]
