@@ -110,6 +110,14 @@ def distill(
     learning_rate: Annotated[
         float, typer.Option(help="At its peak.", rich_help_panel=_TRAINING)
     ] = 1e-3,
+    target_temperature: Annotated[
+        float,
+        typer.Option(
+            help="Below 1 the draft learns the verifier's first choice above all, for greedy "
+            "decoding; at 1 its whole distribution.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = 1.0,
     max_tokens: Annotated[
         int, typer.Option(min=2, help="Texts are cut to this.", rich_help_panel=_TRAINING)
     ] = 1024,
@@ -127,6 +135,8 @@ def distill(
         raise ConfigError("--documents are for made-up prompts; give it or --prompts, not both")
     if not learning_rate > 0:
         raise ConfigError(f"--learning-rate {learning_rate}: it must be above 0")
+    if not target_temperature > 0:
+        raise ConfigError(f"--target-temperature {target_temperature}: it must be above 0")
     pair = Pair.load(verifier, "none", dtype, device, prepared=False)
     from adaptive_spec.decoding.builtin import draft_dir
     from adaptive_spec.decoding.trimmed_draft import load_draft
@@ -150,6 +160,7 @@ def distill(
             epochs=epochs,
             batch_size=batch_size,
             learning_rate=learning_rate,
+            target_temperature=target_temperature,
             max_tokens=max_tokens,
             seed=seed,
         ),

@@ -46,8 +46,9 @@ of no use with another model. Made by `adaptive-spec distill`.
 - **Data**: {num_texts} texts with {answer_tokens} answer tokens, written by the verifier itself in
   answer to {_prompts(sources)}. {settings.writing.sampled_share:.0%} of the answers are sampled at
   temperature {settings.writing.temperature:g}, the others greedy.
-- **Recipe**: cross-entropy with the verifier's next-token distribution over the draft's tokens, at
-  all tokens of an answer and {training.prompt_share:.0%} of its prompt's; AdamW, learning rate
+- **Recipe**: cross-entropy with the verifier's next-token distribution over the draft's tokens at
+  temperature {training.target_temperature:g}, at all tokens of an answer and
+  {training.prompt_share:.0%} of its prompt's; AdamW, learning rate
   {training.learning_rate:g} with cosine decay, {training.epochs} epochs in batches of
   {training.batch_size} texts, seed {training.seed}.
 

@@ -2,8 +2,10 @@
 
 The loss is the cross-entropy between the verifier's next-token distribution over the draft's part
 of the vocabulary and the draft's own (knowledge distillation on the teacher's outputs: Kim and
-Rush 2016; for speculative decoding DistillSpec, Zhou et al. 2024, forward KL). Which texts a step
-sees follows from the seed and the step's number alone, so that a resumed run takes the same steps.
+Rush 2016; for speculative decoding DistillSpec, Zhou et al. 2024, forward KL). At a target
+temperature below 1 the verifier's distribution is sharpened first: a small draft then spends its
+capacity on the first choice, which is all that greedy decoding asks of it. Which texts a step sees
+follows from the seed and the step's number alone, so that a resumed run takes the same steps.
 """
 
 import dataclasses
@@ -41,6 +43,7 @@ class Training:
       batch_size: texts of a step, >= 1.
       learning_rate: at its peak, > 0; it falls to zero along a cosine.
       weight_decay: of AdamW, >= 0.
+      target_temperature: at which the verifier's distribution is learned, > 0; 1 leaves it as is.
       prompt_share: share of a prompt's tokens that a step learns from, 0 to 1, drawn anew at
         every step; of an answer it learns from all.
       max_tokens: texts are cut to so many tokens, >= 2.
@@ -52,6 +55,7 @@ class Training:
     batch_size: int = 16
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
+    target_temperature: float = 1.0
     prompt_share: float = 0.25
     max_tokens: int = 1024
     checkpoint_steps: int = 100
@@ -152,7 +156,7 @@ def _loss(
         ).last_hidden_state
         logits = head(hidden.flatten(0, 1)[seen])
         with torch.no_grad():
-            wanted = head(teacher).float().softmax(-1)
+            wanted = (head(teacher).float() / settings.target_temperature).softmax(-1)
     return functional.cross_entropy(logits.float(), wanted)
 
 

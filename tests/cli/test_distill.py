@@ -65,6 +65,7 @@ def test_other_verifiers_refuse_it(draft: Path, pair: TinyPair) -> None:
         (("--layers", "0,x"), "give whole numbers"),
         (("--layers", "0,9"), "the verifier has 2"),
         (("--learning-rate", "0"), "above 0"),
+        (("--target-temperature", "0"), "above 0"),
         (("--documents", "nowhere.txt"), "cannot be read"),
         (("--head-texts", "nowhere.txt"), "cannot be read"),
     ],

@@ -49,6 +49,31 @@ def test_the_loss_falls_and_agreement_rises(
     assert agreement(draft, texts).top1 > before
 
 
+def test_a_cold_target_is_the_verifier_s_first_choice(
+    tmp_path: Path, verifier: Any, texts: list[Text], states: list[States]
+) -> None:
+    def first_loss(temperature: float) -> float:
+        losses: list[float] = []
+        settings = Training(
+            epochs=1, batch_size=len(texts), prompt_share=0.0, target_temperature=temperature
+        )
+        path = tmp_path / f"{temperature}.pt"
+        train(fresh(verifier), texts, states, settings, path, lambda _, loss: losses.append(loss))
+        return losses[0]
+
+    draft, surprise = fresh(verifier), []
+    head = draft.model.get_output_embeddings()
+    for text, seen in zip(texts, states, strict=True):
+        place = slice(text.answer_start - 1, text.token_ids.size - 1)
+        with torch.no_grad():
+            state = torch.from_numpy(seen[place].copy()).view(torch.bfloat16)
+            choice = head(state.float()).argmax(-1)
+            logits = draft.model(input_ids=torch.from_numpy(text.token_ids)[None]).logits[0, place]
+        surprise += torch.nn.functional.cross_entropy(logits, choice, reduction="none").tolist()
+    assert first_loss(0.01) == pytest.approx(np.mean(surprise), rel=0.01)
+    assert first_loss(1.0) != pytest.approx(np.mean(surprise), rel=0.01)
+
+
 def test_the_verifier_is_left_as_it_was(
     tmp_path: Path, verifier: Any, texts: list[Text], states: list[States]
 ) -> None:
