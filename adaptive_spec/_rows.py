@@ -20,7 +20,7 @@ class Counters(NamedTuple):
       limit_tokens: most tokens to emit; ``draftable_tokens``: output positions within the
         drafter's context.
       request_class: number of its class of requests.
-      own_passes: credit that it brought under a hard pass budget.
+      own_passes: credit of its own that it has left under a hard pass budget.
       waited_ms: time from its arrival until decoding began; ``elapsed_ms`` since then.
     """
 

@@ -28,6 +28,7 @@ from adaptive_spec.constraints import (
     Feasibility,
     Keeper,
     Ledger,
+    Payment,
 )
 from adaptive_spec.costs import CostModel
 from adaptive_spec.cycle_times import cycle_times, times
@@ -64,6 +65,7 @@ class Plan(NamedTuple):
       catch_up: ``[B, D]`` drafters that do not draft, but are to read what was verified.
       cycle: what the policy was shown.
       decision: what it decided, before the controller's own limits.
+      paid: ``[B]`` credit of a hard budget that its passes took.
     """
 
     rows: IntArray
@@ -72,6 +74,7 @@ class Plan(NamedTuple):
     catch_up: BoolArray
     cycle: Cycle
     decision: Decision
+    paid: Payment
 
 
 class Controller:
@@ -302,12 +305,14 @@ class Controller:
             index = int(np.searchsorted(self._widths, wanted - 1e-9))
             width = self._widths[min(index, self._widths.size - 1)]
             tau = np.minimum(width, cycle.max_tau)
-        self._keeper.take(now)
-        self._rows.change(rows, cycle_index=cycle.cycle_index + 1)
+        paid = self._keeper.take(now)
+        self._rows.change(
+            rows, cycle_index=now.cycle_index + 1, own_passes=now.own_passes - paid.own
+        )
         catch_up = who_catches_up(
             self.policy, decision, cycle, np.where(tau > 0, drafter, NO_DRAFTER)
         )
-        return Plan(rows, tau, drafter, catch_up, cycle, decision)
+        return Plan(rows, tau, drafter, catch_up, cycle, decision, paid)
 
     def keep_drafting(self, plan: Plan, depth: int, signals: DraftSignals) -> BoolArray:
         """Which of the plan's rows draft on after ``depth`` tokens, ``[B]``.
@@ -407,9 +412,13 @@ class Controller:
 
     def withdraw(self, plan: Plan) -> None:
         """Takes back a plan that could not be carried out: its passes do not count."""
-        rows = plan.rows[self.is_current(plan)]
-        self._rows.change(rows, cycle_index=self._rows.at(rows).cycle_index - 1)
-        self._keeper.refund(self._rows.at(rows))
+        current = self.is_current(plan)
+        rows, paid = plan.rows[current], plan.paid.take(current)
+        now = self._rows.at(rows)
+        self._keeper.refund(now.request_class, paid)
+        self._rows.change(
+            rows, cycle_index=now.cycle_index - 1, own_passes=now.own_passes + paid.own
+        )
 
     def is_current(self, plan: Plan) -> BoolArray:
         """Which of the plan's rows still hold the sequence it was made for, ``[B]``."""

@@ -1,5 +1,6 @@
 """Promises of a product, and how they are kept: verifier passes, latency, by class of request."""
 
+from adaptive_spec.constraints.bucket import Payment
 from adaptive_spec.constraints.feasibility import Feasibility
 from adaptive_spec.constraints.frontier import Frontier
 from adaptive_spec.constraints.keeper import EndReason, Keeper
@@ -19,4 +20,5 @@ __all__ = [
     "LatencyTarget",
     "Ledger",
     "PassBudget",
+    "Payment",
 ]

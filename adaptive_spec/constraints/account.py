@@ -7,6 +7,7 @@ import numpy as np
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec.constraints import bucket
+from adaptive_spec.constraints.bucket import Payment
 from adaptive_spec.constraints.feasibility import FEWEST_REQUESTS, Feasibility, assess
 from adaptive_spec.constraints.frontier import Recent
 from adaptive_spec.constraints.ledger import Ledger
@@ -29,7 +30,8 @@ class Account:
       constraints: what it was promised.
       ledger: what its finished requests took.
       running: requests now.
-      pool: credit of a hard budget that no request has as its own, in passes.
+      pool: credit of a hard budget that no request has as its own, in passes; infinite until a hard
+        average is promised for the first time.
       feasibility: the last judgement.
     """
 
@@ -38,7 +40,8 @@ class Account:
         self.constraints = constraints
         self.ledger = Ledger()
         self.running = 0
-        self.pool = 0.0 if constraints.budget is None else constraints.budget.burst_passes
+        self.pool = math.inf
+        self._fill(0.0)
         self.feasibility = Feasibility(0)
         self._survival = Survival.fresh(max_draft_tokens)
         self._finished: deque[tuple[int, int, float, float]] = deque(maxlen=_KEPT_REQUESTS)
@@ -47,11 +50,8 @@ class Account:
 
     def change(self, constraints: Constraints) -> None:
         """Other promises from now on; the books go on, and a pool is cut to its new size."""
-        was_hard = self._hard is not None
         self.constraints = constraints
-        if constraints.budget is not None:
-            most = constraints.budget.burst_passes
-            self.pool = min(self.pool, most) if was_hard else most
+        self._fill(0.0)
 
     @property
     def own_passes(self) -> float:
@@ -59,13 +59,19 @@ class Account:
         return 0.0 if self._hard is None else self._hard.average_passes or 0.0
 
     def granted(self, own: FloatArray, passes: IntArray, age: IntArray) -> BoolArray:
-        """Which requests may take one more pass, ``[B]``."""
+        """Which requests may take one more pass, ``[B]``.
+
+        Args:
+          own: ``[B]`` credit of their own that they have left.
+          passes: ``[B]`` taken so far.
+          age: ``[B]`` number of the request; lower ones came before.
+        """
         budget = self.constraints.budget
         allowed = np.ones(passes.shape, np.bool_)
         if budget is not None and budget.max_passes is not None:
             allowed &= passes < budget.max_passes
         if self._hard is not None:
-            wanted = np.where(allowed, bucket.wanted_from_pool(own, passes), 0.0)
+            wanted = np.where(allowed, bucket.wanted_from_pool(own), 0.0)
             allowed &= bucket.granted(self.pool, wanted, age)
         return allowed
 
@@ -75,20 +81,21 @@ class Account:
         if budget is not None and budget.max_passes is not None:
             left = np.maximum(budget.max_passes - passes, 1)
         if self._hard is not None:
-            credit = bucket.passes_left(self.pool, self.running, own, passes)
+            credit = bucket.passes_left(self.pool, self.running, own)
             left = credit if left is None else np.minimum(left, credit)
         return left
 
-    def take(self, own: FloatArray, passes: IntArray) -> None:
-        """Pays for a pass of each of these requests, which have taken ``passes`` before."""
-        if self._hard is not None:
-            self.pool = bucket.take(self.pool, bucket.wanted_from_pool(own, passes))
+    def take(self, own: FloatArray, age: IntArray) -> Payment:
+        """Pays for a pass of each of these requests, ``[B]``; passes are free without a limit."""
+        if self._hard is None:
+            return Payment.nothing(own.size)
+        paid = bucket.payment(self.pool, own, age)
+        self.pool = max(self.pool - float(paid.pool.sum()), 0.0)
+        return paid
 
-    def refund(self, own: FloatArray, passes: IntArray) -> None:
-        """Takes a pass back, of requests that have taken ``passes`` without it."""
-        if self._hard is not None:
-            back = float(bucket.wanted_from_pool(own, passes).sum())
-            self.pool = min(self.pool + back, self._hard.burst_passes)
+    def refund(self, paid: Payment) -> None:
+        """Takes passes back for which this was paid; the requests' own credit is their affair."""
+        self._fill(float(paid.pool.sum()))
 
     def see(
         self, accepted: IntArray, refused: IntArray, modelled_ms: FloatArray, measured: float
@@ -118,8 +125,7 @@ class Account:
     ) -> None:
         """Books requests that end, ``[n]``; cancelled ones leave their credit and no more."""
         self.running -= passes.size
-        if self._hard is not None:
-            self.pool = bucket.give_back(self.pool, self._hard.burst_passes, own, passes)
+        self._fill(float(own.sum()))
         if not finished:
             return
         columns = (passes.tolist(), tokens.tolist(), waited_ms.tolist(), decode_ms.tolist())
@@ -181,6 +187,11 @@ class Account:
         """The tau of the least latency; None while unknown."""
         seen = self.feasibility.frontier
         return None if seen is None else int(seen.latency_ms.argmin())
+
+    def _fill(self, passes: float) -> None:
+        """Puts credit into the pool, which holds no more than the burst."""
+        most = math.inf if self._hard is None else self._hard.burst_passes
+        self.pool = min(self.pool + passes, most)
 
     @property
     def _hard(self) -> PassBudget | None:

@@ -3,10 +3,13 @@
 A request brings its own ``average_passes``, at least one, so that none can be starved by others.
 What it leaves unspent goes into the pool of its class, which holds at most ``burst_passes`` and
 starts full; what it takes beyond its own comes out of there. A pass for which there is no credit is
-not granted. Hence, after R requests were admitted, at most ``average_passes * R + burst_passes``
-passes have been taken: a bound that holds for every sequence of events, without any assumption, but
-where requests carry on when their passes are spent.
+not granted; one that is taken back returns what was paid for it. Hence, after R requests were
+admitted, at most ``average_passes * R + burst_passes`` passes have been taken: a bound that holds
+for every sequence of events, without any assumption, but where requests carry on when their passes
+are spent.
 """
+
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,14 +18,34 @@ from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 _ROUNDING = 1e-9
 
 
-def wanted_from_pool(own_passes: FloatArray, passes: IntArray) -> FloatArray:
+class Payment(NamedTuple):
+    """What was paid for a pass of each request, ``[B]``, in passes; less than 1 over budget.
+
+    Attributes:
+      own: out of the request's own credit.
+      pool: out of the pool of its class.
+    """
+
+    own: FloatArray
+    pool: FloatArray
+
+    def take(self, index: Any) -> "Payment":
+        """Those at ``index``: numbers, a mask, or a slice."""
+        return Payment(self.own[index], self.pool[index])
+
+    @staticmethod
+    def nothing(count: int) -> "Payment":
+        """Nothing was paid for the passes of ``count`` requests."""
+        return Payment(np.zeros(count), np.zeros(count))
+
+
+def wanted_from_pool(own_passes: FloatArray) -> FloatArray:
     """What the next pass of each request takes from the pool, ``[B]``, in 0..1.
 
     Args:
-      own_passes: ``[B]`` credit that each request brought.
-      passes: ``[B]`` passes taken so far.
+      own_passes: ``[B]`` credit of its own that each request has left.
     """
-    wanted: FloatArray = np.clip(passes + 1 - own_passes, 0.0, 1.0)
+    wanted: FloatArray = np.clip(1.0 - own_passes, 0.0, 1.0)
     return wanted
 
 
@@ -41,22 +64,23 @@ def granted(pool: float, wanted: FloatArray, age: IntArray) -> BoolArray:
     return affordable
 
 
-def take(pool: float, wanted: FloatArray) -> float:
-    """The pool after these passes; never below 0, so that going on over budget leaves no debt."""
-    return max(pool - float(wanted.sum()), 0.0)
+def payment(pool: float, own_passes: FloatArray, age: IntArray) -> Payment:
+    """What is paid for a pass of each request, ``[B]``: its own credit first, then the pool's.
+
+    Those that came first pay in full. Going on over budget leaves no debt.
+    """
+    wanted = wanted_from_pool(own_passes)
+    order = np.argsort(age, kind="stable")
+    before = np.empty_like(wanted)
+    before[order] = np.cumsum(wanted[order]) - wanted[order]
+    return Payment(np.minimum(own_passes, 1.0), np.clip(pool - before, 0.0, wanted))
 
 
-def give_back(pool: float, burst_passes: float, own_passes: FloatArray, passes: IntArray) -> float:
-    """The pool after requests ended that took ``passes``, ``[n]``; it holds at most the burst."""
-    unspent = float(np.maximum(own_passes - passes, 0.0).sum())
-    return min(pool + unspent, burst_passes)
-
-
-def passes_left(pool: float, running: int, own_passes: FloatArray, passes: IntArray) -> IntArray:
+def passes_left(pool: float, running: int, own_passes: FloatArray) -> IntArray:
     """Passes that each request can still count on, ``[B]``, at least 1.
 
     They are its own, and its share of the pool among those running.
     """
-    left = own_passes - passes + pool / max(running, 1)
+    left = own_passes + pool / max(running, 1)
     whole: IntArray = np.maximum(np.floor(left + _ROUNDING), 1).astype(np.int64)
     return whole

@@ -14,6 +14,7 @@ import numpy as np
 from adaptive_spec._arrays import FloatArray, IntArray
 from adaptive_spec._rows import UNLIMITED_TOKENS, Counters
 from adaptive_spec.constraints.account import Account
+from adaptive_spec.constraints.bucket import Payment
 from adaptive_spec.constraints.ledger import Ledger
 from adaptive_spec.constraints.prices import least_tau, pass_price, urgency
 from adaptive_spec.constraints.promises import ByClass, Constraints
@@ -169,15 +170,17 @@ class Keeper:
             most[at] = self._largest_tau(account, some, max_tau[at], cycle_ms, at)
         return Terms(price, least, most)
 
-    def take(self, now: Counters) -> None:
-        """Pays for a pass of each of these requests; ``now`` is from before it."""
+    def take(self, now: Counters) -> Payment:
+        """Pays for a pass of each of these requests, ``[B]``."""
+        paid = Payment.nothing(now.passes.size)
         for account, at in self._classes(now.request_class):
-            account.take(now.own_passes[at], now.passes[at])
+            paid.own[at], paid.pool[at] = account.take(now.own_passes[at], now.sequence_id[at])
+        return paid
 
-    def refund(self, now: Counters) -> None:
-        """Takes back a pass of each; ``now`` is from after it was taken back."""
-        for account, at in self._classes(now.request_class):
-            account.refund(now.own_passes[at], now.passes[at])
+    def refund(self, request_class: IntArray, paid: Payment) -> None:
+        """Takes back passes, ``[B]``, for which this was paid."""
+        for account, at in self._classes(request_class):
+            account.refund(paid.take(at))
 
     def see(self, request_class: IntArray, outcome: Outcome, looks_inside: bool) -> None:
         """Learns what cycles bring, and what they cost.

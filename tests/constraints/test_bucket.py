@@ -65,6 +65,25 @@ def test_going_on_over_budget_takes_the_longest_drafts() -> None:
     assert controller.decide(controller.admit(ints(5), ints(12))).tau.tolist() == [10]
 
 
+def test_what_was_never_paid_for_is_not_given_back() -> None:
+    controller = greedy_controller(constraints=keep(1.0, 2.0, when_spent="carry-on"))
+    row = controller.admit(ints(5), ints(99))
+    plans = [controller.decide(row) for _ in range(5)]  # one of its own, two of the pool, two over
+    assert [(*plan.paid.own, *plan.paid.pool) for plan in plans] == [
+        (1.0, 0.0),
+        (0.0, 1.0),
+        (0.0, 1.0),
+        (0.0, 0.0),
+        (0.0, 0.0),
+    ]
+    controller.change_constraints(keep(1.0, 2.0))
+    for plan, may_run in [(4, False), (3, False), (1, True)]:
+        controller.withdraw(plans[plan])
+        assert controller.may_run(row).tolist() == [may_run]
+    controller.decide(row)
+    assert controller.may_run(row).tolist() == [False]
+
+
 def test_a_pool_is_shared_by_those_that_came_first() -> None:
     wanted = np.array([1.0, 0.0, 1.0, 0.5])
     assert bucket.granted(1.0, wanted, ints(3, 9, 1, 2)).tolist() == [False, True, True, False]
