@@ -20,7 +20,7 @@ class Counters(NamedTuple):
       limit_tokens: most tokens to emit; ``draftable_tokens``: output positions within the
         drafter's context.
       request_class: number of its class of requests.
-      own_passes: credit of its own that it has left under a hard pass budget.
+      given_passes: credit that hard pass budgets gave it; ``own_passes``: what it has left of that.
       waited_ms: time from its arrival until decoding began; ``elapsed_ms`` since then.
     """
 
@@ -32,6 +32,7 @@ class Counters(NamedTuple):
     limit_tokens: IntArray
     draftable_tokens: IntArray
     request_class: IntArray
+    given_passes: FloatArray
     own_passes: FloatArray
     waited_ms: FloatArray
     elapsed_ms: FloatArray
@@ -98,6 +99,7 @@ class RowTable:
             limit_tokens=limit,
             draftable_tokens=draftable,
             request_class=request_class,
+            given_passes=own_passes,
             own_passes=own_passes,
             waited_ms=waited_ms,
             elapsed_ms=np.zeros(n),
@@ -127,4 +129,4 @@ class RowTable:
 def _free(count: int) -> Counters:
     """Rows that are free."""
     free, nothing = np.full(count, -1, np.int64), np.zeros(count)
-    return Counters(free, free, free, free, free, free, free, free, nothing, nothing, nothing)
+    return Counters(*(free,) * 8, *(nothing,) * 4)

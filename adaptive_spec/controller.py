@@ -182,10 +182,20 @@ class Controller:
     def change_constraints(self, constraints: AnyConstraints) -> None:
         """Promises something else from now on; the books go on.
 
+        A hard average gives running requests, for their next passes, what it would give new ones,
+        less what hard averages gave them before; it takes nothing away.
+
         Raises:
           ConfigError: a class of requests that there is is missing.
         """
         self._keeper.change(ByClass.of(constraints))
+        rows = self.running
+        now = self._rows.at(rows)
+        promised = self._keeper.promised_passes(now.request_class)
+        given = np.maximum(now.given_passes, promised)
+        self._rows.change(
+            rows, given_passes=given, own_passes=now.own_passes + (given - now.given_passes)
+        )
 
     def name_drafters(self, names: tuple[str, ...]) -> None:
         """Takes over the names by which an engine knows its drafters, for costs go by them.
@@ -344,7 +354,7 @@ class Controller:
           num_accepted_tokens: of these, emitted.
           num_emitted_tokens: emitted in all.
           draft_ms: measured time of drafting; None to take the cost model's, which is also taken
-            for what is not a time (negative or not finite, where a clock jumped).
+            for what is not a time (negative, not finite or absurdly long, where a clock jumped).
           verify_ms: measured time of the pass; likewise.
           signals: the draft's signals ``[B, K]``, for policies that look inside it.
           runs: what is known of drafts from recent positions, for policies that look back.
@@ -444,7 +454,7 @@ class Controller:
         return allowed
 
     def elapse(self, rows: IntArray, waited_ms: float | FloatArray) -> None:
-        """Time, ``[B]``, that passed for these rows besides their cycles."""
+        """Time, ``[B]``, that passed for these rows besides their cycles, where it is a time."""
         now = self._rows.at(rows)
         waited = times(np.broadcast_to(waited_ms, rows.shape), 0.0)
         self._rows.change(rows, elapsed_ms=now.elapsed_ms + waited)

@@ -49,7 +49,11 @@ class Account:
         self._lengths = np.zeros(0, np.int64)
 
     def change(self, constraints: Constraints) -> None:
-        """Other promises from now on; the books go on, and a pool is cut to its new size."""
+        """Other promises from now on; the books go on.
+
+        A pool is cut to its new size, and full only when a hard average is promised for the first
+        time: no credit is made by changing promises back and forth.
+        """
         self.constraints = constraints
         self._fill(0.0)
 

@@ -117,11 +117,16 @@ class Keeper:
                 f"request_class: {request_class.tolist()[:8]}; allowed are 0 to "
                 f"{len(self.accounts) - 1}, for {', '.join(self.by_class.names)}"
             )
-        own = np.zeros(request_class.size)
         for account, at in self._classes(request_class):
-            own[at] = account.own_passes
-            account.running += own[at].size
-        return own
+            account.running += request_class[at].size
+        return self.promised_passes(request_class)
+
+    def promised_passes(self, request_class: IntArray) -> FloatArray:
+        """The credit that hard averages promise each request, ``[n]``."""
+        promised = np.zeros(request_class.size)
+        for account, at in self._classes(request_class):
+            promised[at] = account.own_passes
+        return promised
 
     def ended(self, now: Counters, plain_ms: Callable[[], FloatArray]) -> IntArray:
         """``EndReason`` of each request, ``[B]``: NONE for those that may take another pass.

@@ -84,6 +84,33 @@ def test_what_was_never_paid_for_is_not_given_back() -> None:
     assert controller.may_run(row).tolist() == [False]
 
 
+def test_changing_back_and_forth_gives_running_requests_their_share_once() -> None:
+    controller = greedy_controller(constraints=Constraints(PassBudget(9.0, burst_passes=50.0)))
+    row = controller.admit(ints(5), ints(99))
+
+    def passes_until_spent() -> int:
+        before = controller.passes(row)[0]
+        while controller.may_run(row)[0]:
+            controller.decide(row)
+        return int(controller.passes(row)[0] - before)
+
+    for _ in range(4):
+        controller.decide(row)  # before anything hard is promised: free
+    taken = []
+    for promised in (
+        keep(2.0, 3.0),
+        keep(2.0, 3.0),
+        keep(3.0, 8.0),
+        keep(1.0, 0.0),
+        keep(3.0, 8.0),
+    ):
+        controller.change_constraints(promised)
+        taken.append(passes_until_spent())
+        controller.change_constraints(Constraints())
+        controller.decide(row)
+    assert taken == [2 + 3, 0, 1, 0, 0]
+
+
 def test_a_pool_is_shared_by_those_that_came_first() -> None:
     wanted = np.array([1.0, 0.0, 1.0, 0.5])
     assert bucket.granted(1.0, wanted, ints(3, 9, 1, 2)).tolist() == [False, True, True, False]
