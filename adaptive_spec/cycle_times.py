@@ -5,6 +5,9 @@ import numpy as np
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec.policy import Cycle
 
+LONGEST_MS = 1e12
+"""Thirty years. What is longer is no time but a clock that jumped; sums of such would overflow."""
+
 
 def cycle_times(
     cycle: Cycle,
@@ -25,7 +28,7 @@ def cycle_times(
       catch_up: ``[B, D]`` drafters that read without drafting.
       lockstep: whether rows wait for each other: every one takes the longest of each kind.
       draft_ms: measured; None to take the cost model's, which also stands in for what is not a time
-        (negative or not finite, where a clock jumped).
+        (``are_times``).
       verify_ms: likewise.
     """
     context = cycle.prompt_tokens + cycle.emitted_tokens
@@ -43,14 +46,20 @@ def cycle_times(
 
 
 def are_times(given: float | FloatArray) -> bool:
-    """Whether all are finite and >= 0."""
-    return bool(np.isfinite(given).all() and np.min(given, initial=0.0) >= 0)
+    """Whether all are: >= 0, and at most ``LONGEST_MS``; where a clock jumped they are not."""
+    return bool(_is_time(given).all())
 
 
 def times(given: float | FloatArray, otherwise: float | FloatArray) -> FloatArray:
     """Times, and ``otherwise`` where something is none."""
-    known: FloatArray = np.where(np.isfinite(given) & (np.asarray(given) >= 0), given, otherwise)
+    known: FloatArray = np.where(_is_time(given), given, otherwise)
     return known
+
+
+def _is_time(given: float | FloatArray) -> BoolArray:
+    """Which are times; NaN is none."""
+    value = np.asarray(given)
+    return (value >= 0) & (value <= LONGEST_MS)
 
 
 def _draft_ms(

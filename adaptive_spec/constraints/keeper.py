@@ -283,9 +283,10 @@ class Keeper:
         return most
 
     def _classes(self, request_class: IntArray) -> Iterator[tuple[Account, Any]]:
-        """Accounts concerned, each with the index of its requests."""
+        """Accounts concerned, each with the index of its requests, at least one."""
         if len(self.accounts) == 1:
-            yield self.accounts[0], slice(None)
+            if request_class.size:
+                yield self.accounts[0], slice(None)
             return
         for i in np.unique(request_class).tolist():
             yield self.accounts[i], np.flatnonzero(request_class == i)

@@ -129,6 +129,24 @@ def test_clocks_that_jump_break_nothing(times: list[tuple[float, float]]) -> Non
     assert not math.isnan(controller.ledger.late)
 
 
+def test_times_beyond_all_reason_do_not_add_up() -> None:
+    promised = Constraints(latency=LatencyTarget(50.0))
+    controller = greedy_controller(constraints=promised)
+    rows = controller.admit(ints(5, 5), ints(50, 50), waited_ms=np.array([1.7e308, 3.0]))
+    controller.elapse(rows, 1.7e308)
+    for _ in range(2):
+        plan = controller.decide(rows)
+        spent = controller.observe(plan, plan.tau, ints(1, 1), ints(2, 2), verify_ms=1.7e308)
+        assert spent.tolist() == [1 + 10 / 8] * 2  # by the cost model
+    assert controller.decide(rows).cycle.elapsed_ms.tolist() == [4.5, 4.5]
+
+
+def test_who_decides_nothing_learns_nothing() -> None:
+    controller = greedy_controller(constraints=Constraints(PassBudget(2.0)))
+    plan = controller.decide(controller.admit(ints(), ints()))
+    assert controller.observe(plan, plan.tau, ints(), ints()).size == 0
+
+
 def test_promises_change_while_requests_run() -> None:
     controller = greedy_controller(constraints=Constraints(PassBudget(max_passes=9)))
     rows = controller.admit(ints(5), ints(50))
