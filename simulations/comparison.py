@@ -5,6 +5,7 @@ good as the best constant, 1 is clairvoyant. The best static tau belongs on *oth
 on the trace itself it is a hindsight bound, and labelled so.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -32,9 +33,10 @@ class Entry(NamedTuple):
 
     Attributes:
       summary: its totals.
-      speedup_over_plain, speedup_over_best_static: in tokens per time, on the tokens it emitted.
-      span_share: None where optimum and best static coincide.
-      ended_by_budget: sequences that a maximum of passes cut short.
+      speedup_over_plain, speedup_over_best_static: in tokens per time, on the tokens it emitted;
+        NaN where it emitted none.
+      span_share: None there, and where optimum and best static coincide.
+      ended_by_budget, ended_by_deadline: sequences that were cut short, and by what.
     """
 
     summary: Summary
@@ -42,20 +44,23 @@ class Entry(NamedTuple):
     speedup_over_best_static: Interval
     span_share: Interval | None
     ended_by_budget: int = 0
+    ended_by_deadline: int = 0
 
     def as_dict(self) -> dict[str, object]:
         """The entry under the names of the JSON output."""
-        share = self.span_share
+        nothing = math.isnan(self.speedup_over_plain.value)
+        ratios = {
+            "speedup_over_plain": None if nothing else self.speedup_over_plain,
+            "speedup_over_best_static": None if nothing else self.speedup_over_best_static,
+            "span_share": self.span_share,
+        }
         return {
             **self.summary.as_dict(),
-            "speedup_over_plain": self.speedup_over_plain.value,
-            "speedup_over_best_static": self.speedup_over_best_static.value,
-            "span_share": None if share is None else share.value,
+            **{name: None if ratio is None else ratio.value for name, ratio in ratios.items()},
             "ended_by_budget": self.ended_by_budget,
+            "ended_by_deadline": self.ended_by_deadline,
             "ci95": {
-                "speedup_over_plain": list(self.speedup_over_plain[1:]),
-                "speedup_over_best_static": list(self.speedup_over_best_static[1:]),
-                "span_share": None if share is None else list(share[1:]),
+                name: None if ratio is None else list(ratio[1:]) for name, ratio in ratios.items()
             },
         }
 
@@ -168,13 +173,21 @@ def compare(
         outcome = replay(policy, traces, constraints=constraints, seed=seed, order=order, **options)
         results.append((name, outcome))
 
-    marks = results[:3]
+    def marks_on(tokens: IntArray) -> FloatArray:
+        """Speeds of the marks on the first tokens of each sequence, as in ``_Row``."""
+        begun = np.flatnonzero(tokens)
+        columns = np.zeros((len(traces), 6))
+        if begun.size:
+            some = flat.take(begun)._replace(num_tokens=tokens[begun])
+            columns[begun] = np.concatenate([_columns(r) for _, r in marks_of(some)], axis=1)
+        return columns
+
+    marks = np.concatenate([_columns(result) for _, result in results], axis=1)[:, :6]
     rows = [_Row(name, result, marks) for name, result in results]
     for i, (name, result) in enumerate(results[3:], start=3):
-        if isinstance(result, Replay) and result.ended_by_budget.any():
+        if isinstance(result, Replay) and result.end_reason.any():
             # What was cut short is compared with the marks on the same tokens.
-            emitted = flat._replace(num_tokens=result.tokens)
-            rows[i] = _Row(name, result, marks_of(emitted))
+            rows[i] = _Row(name, result, marks_on(result.tokens))
     entries = _entries(rows, resamples, np.random.default_rng(seed))
     source = "this trace (hindsight)" if best_static_from is None else "another trace"
     return Comparison(
@@ -191,11 +204,22 @@ def compare(
 
 
 class _Row(NamedTuple):
-    """A result, and the marks to hold it against: plain, best static, optimum."""
+    """A result, and the marks to hold it against: plain, best static, optimum.
+
+    Attributes:
+      name: of the result.
+      result: totals of it.
+      marks: ``[N, 6]`` tokens and time of each mark, side by side.
+    """
 
     name: str
     result: Replay | Optimum
-    marks: list[tuple[str, Replay | Optimum]]
+    marks: FloatArray
+
+
+def _columns(result: Replay | Optimum) -> FloatArray:
+    """Tokens and time, ``[N, 2]``."""
+    return np.stack([result.tokens, result.time_ms], axis=1)
 
 
 def _label(policy: str | Policy[Any, Any]) -> str:
@@ -205,12 +229,12 @@ def _label(policy: str | Policy[Any, Any]) -> str:
 
 def _entries(rows: list[_Row], resamples: int, generator: np.random.Generator) -> list[Entry]:
     """Entries with intervals; every resample takes the same prompts for all of them."""
-    results = [r for row in rows for r in (row.result, *(mark for _, mark in row.marks))]
-    columns = [column for result in results for column in (result.tokens, result.time_ms)]
-    values = np.stack(columns, axis=1).astype(np.float64)  # [N, 8 * rows]
-    point = values.sum(axis=0)[None, :]
+    values = np.concatenate([c for row in rows for c in (_columns(row.result), row.marks)], axis=1)
+    point = values.sum(axis=0)[None, :]  # [1, 8 * rows]
     sums = np.concatenate([point, resampled_sums(values, resamples, generator)])
-    speeds = sums[:, 0::2] / sums[:, 1::2]  # [1 + resamples, 4 * rows], the point estimate first
+    tokens, time_ms = sums[:, 0::2], sums[:, 1::2]
+    # [1 + resamples, 4 * rows], the point estimate first; NaN where nothing was run.
+    speeds = np.divide(tokens, time_ms, out=np.full_like(tokens, np.nan), where=time_ms > 0)
     entries = []
     for i, row in enumerate(rows):
         own, plain, static, best = speeds[:, 4 * i : 4 * i + 4].T
@@ -220,14 +244,22 @@ def _entries(rows: list[_Row], resamples: int, generator: np.random.Generator) -
             # A resample without any span has nothing to share; it says nothing of the policy.
             some = span > _SMALLEST_SPAN
             share = Interval.of(((own - static) / plain)[some] / span[some])
-        cut = row.result.ended_by_budget.sum() if isinstance(row.result, Replay) else 0
+        replayed = row.result if isinstance(row.result, Replay) else None
         entries.append(
             Entry(
                 Summary.of(row.name, row.result),
-                Interval.of(own / plain),
-                Interval.of(own / static),
+                _known(own / plain),
+                _known(own / static),
                 share,
-                int(cut),
+                0 if replayed is None else int(replayed.ended_by_budget.sum()),
+                0 if replayed is None else int(replayed.ended_by_deadline.sum()),
             )
         )
     return entries
+
+
+def _known(ratios: FloatArray) -> Interval:
+    """The first with the interval of the rest, as far as the prompts drawn emitted anything."""
+    if math.isnan(ratios[0]):
+        return Interval(math.nan, math.nan, math.nan)
+    return Interval.of(ratios[~np.isnan(ratios)])

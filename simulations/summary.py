@@ -66,8 +66,8 @@ class Summary(NamedTuple):
 
     @property
     def tokens_per_ms(self) -> float:
-        """Speed."""
-        return self.tokens / self.time_ms
+        """Speed; NaN where no cycle was run."""
+        return self.tokens / self.time_ms if self.time_ms else math.nan
 
     def as_dict(self) -> dict[str, object]:
         """The figures under the names of the JSON output; not-a-number becomes None."""

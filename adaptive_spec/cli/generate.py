@@ -135,6 +135,9 @@ def _totals(completions: "list[Completion]") -> str:
     cycles = sum(len(completion.cycles) for completion in completions)
     drafted = sum(completion.num_draft_tokens for completion in completions)
     accepted = sum(completion.num_accepted_tokens for completion in completions)
+    if cycles == 0:
+        ended = sorted({completion.finish_reason for completion in completions})
+        return f"\nno verifier pass was taken; requests ended by: {', '.join(ended)}"
     # Sequences of a batch share their cycles' time: each cycle counts once per sequence in it.
     seconds = (
         sum(

@@ -174,28 +174,33 @@ def _stacked(row: list[str]) -> list[str]:
 
 
 def _summary_row(label: str, summary: Summary) -> list[str]:
-    rate = summary.acceptance_rate
     return [
         escape(label),
-        f"{summary.tokens_per_cycle:.2f}",
-        f"{summary.passes_per_request:.1f}",
-        "-" if rate != rate else f"{rate:.0%}",
+        known(summary.tokens_per_cycle, ".2f"),
+        known(summary.passes_per_request, ".1f"),
+        known(summary.acceptance_rate, ".0%"),
         f"{summary.wasted_draft_tokens:,}",
         f"{summary.time_ms:,.0f}",
     ]
 
 
 def _comparison_row(label: str, entry: Entry) -> list[str]:
-    share = entry.span_share
     return [
         *_summary_row(label, entry.summary),
         _ratio(entry.speedup_over_plain),
         _ratio(entry.speedup_over_best_static),
-        "-" if share is None else _percent(share),
+        _percent(entry.span_share),
     ]
 
 
+def known(value: float, style: str) -> str:
+    """A figure, formatted; "-" for not-a-number: there is none."""
+    return "-" if math.isnan(value) else format(value, style)
+
+
 def _ratio(interval: Interval) -> str:
+    if math.isnan(interval.value):
+        return "-"
     return f"{interval.value:.3f}\n{ends(interval)}"
 
 
@@ -205,7 +210,9 @@ def ends(interval: Interval, digits: int = 2) -> str:
     return "..".join("" if math.isinf(end) else f"{end:.{digits}f}" for end in low_high)
 
 
-def _percent(interval: Interval) -> str:
+def _percent(interval: Interval | None) -> str:
+    if interval is None:
+        return "-"
     return f"{interval.value:+.0%}\n{interval.low:+.0%}..{interval.high:+.0%}"
 
 

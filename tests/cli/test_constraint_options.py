@@ -40,6 +40,16 @@ def test_a_deadline_before_the_first_pass(trace: Path) -> None:
     assert "fixed:tau=2" in succeed(*command).out
 
 
+def test_a_deadline_that_nobody_meets_is_no_figure_in_a_comparison(trace: Path) -> None:
+    command = ("compare", trace, "-p", "fixed:tau=2", "--deadline", 0.5, "--resamples", 5)
+    shown = succeed(*command).out
+    [row] = [line for line in shown.splitlines() if "fixed:tau=2" in line]
+    assert row.split()[1:] == ["-", "-", "-", "0", "0", "-", "-", "-"]
+    assert "nan" not in shown
+    [entry] = succeed(*command, "--json", "-").json()["policies"]
+    assert (entry["ended_by_deadline"], entry["speedup_over_plain"]) == (4, None)
+
+
 def test_a_latency_that_cannot_be_kept_is_said(tmp_path: Path) -> None:
     path = tmp_path / "trace.parquet"
     write_trace(synthetic_trace(Hazards(0.5), num_sequences=60, num_tokens=12), path)

@@ -163,6 +163,12 @@ def test_passes_of_a_request_are_limited(pair: TinyPair) -> None:
     assert (completion["finish_reason"], completion["passes"]) == ("budget", 3)
 
 
+def test_a_deadline_before_the_first_pass_is_told(pair: TinyPair) -> None:
+    command = ("generate", "--verifier", pair.verifier, PROMPT, "--deadline", 1e-6)
+    told = succeed(*command).err
+    assert "no verifier pass was taken; requests ended by: deadline" in told
+
+
 def test_an_answer_may_be_as_long_as_the_context(pair: TinyPair) -> None:
     arguments = (PROMPT, "--max-new-tokens", 10**9, "--max-passes", 2)
     (completion,) = generate(pair, *arguments)

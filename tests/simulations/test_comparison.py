@@ -1,12 +1,21 @@
 """Comparisons: marks, ratios, intervals, and what the JSON object holds."""
 
+import dataclasses
 import json
+import math
 
 import numpy as np
 import pytest
 from hypothesis import given
 
-from adaptive_spec import ConfigError, ConstantCosts, Constraints, PassBudget
+from adaptive_spec import (
+    ConfigError,
+    ConstantCosts,
+    Constraints,
+    LatencyTarget,
+    MeasuredCosts,
+    PassBudget,
+)
 from adaptive_spec.policies.fixed import Fixed
 from adaptive_spec.simulations.bootstrap import (
     Interval,
@@ -140,6 +149,38 @@ def test_what_a_budget_cut_short_is_compared_on_the_tokens_it_emitted() -> None:
     )
     whole = compare(["fixed:tau=10"], easy, costs=COSTS, resamples=5).policies[0]
     assert entry.speedup_over_plain.value == pytest.approx(whole.speedup_over_plain.value)
+
+
+def test_a_deadline_that_nobody_meets_leaves_nothing_to_compare() -> None:
+    traces = random_traces(0.5, 5)
+    constraints = Constraints(latency=LatencyTarget(deadline_ms=0.5))
+    result = compare(["fixed:tau=2"], traces, costs=COSTS, constraints=constraints, resamples=5)
+    [entry] = result.policies
+    assert math.isnan(entry.speedup_over_plain.value)
+    assert entry[3:] == (None, 0, 5)
+    assert math.isnan(entry.summary.tokens_per_ms)
+    data = json.loads(json.dumps(result.as_dict(), allow_nan=False))
+    assert data["policies"][0]["ci95"]["speedup_over_plain"] is None
+
+
+def test_what_a_deadline_cut_short_is_compared_on_the_tokens_it_emitted() -> None:
+    # Reading a long context makes its passes so dear that the one of them is never begun.
+    grid = np.array([[[1.0], [9.0]]])
+    costs = MeasuredCosts((1,), (8, 800), (1,), grid, np.zeros((1, 2)), np.full((1, 2), 0.1))
+    prompts = np.array([800, 8, 8])
+    sequences = tuple(
+        dataclasses.replace(s, prompt_tokens=int(n))
+        for s, n in zip(random_traces(0.5, 3), prompts, strict=True)
+    )
+    traces = TraceSet(TraceInfo("v", "d", "token"), sequences)
+    constraints = Constraints(latency=LatencyTarget(deadline_ms=5.0))
+    result = compare(["fixed:tau=0"], traces, costs=costs, constraints=constraints, resamples=200)
+    [entry] = result.policies
+    assert entry.ended_by_deadline == 3
+    assert entry.summary.sequences == 2
+    # Plain decoding is what it does, on whatever prompts a resample draws.
+    assert entry.speedup_over_plain == (1.0, 1.0, 1.0)
+    json.dumps(result.as_dict(), allow_nan=False)
 
 
 @given(strategies.traces(), strategies.cost_models())
