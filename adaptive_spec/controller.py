@@ -141,6 +141,7 @@ class Controller:
         self._widths = None if uniform_widths is None else np.unique(np.asarray(uniform_widths))
         self.state: State[Any, Any] = self._begin(0)
         self._rows = RowTable()
+        self._measured = False
 
     @property
     def capacity(self) -> int:
@@ -172,7 +173,8 @@ class Controller:
     def feasibility(self) -> dict[str, Feasibility]:
         """Whether what was promised can be kept, by class."""
         accounts = zip(self.constraints.names, self._keeper.accounts, strict=True)
-        return {name: account.feasibility for name, account in accounts}
+        unit = "ms" if self._measured else self.costs.time_unit
+        return {name: account.feasibility._replace(time_unit=unit) for name, account in accounts}
 
     @property
     def constraints(self) -> ByClass:
@@ -373,6 +375,7 @@ class Controller:
                 f"{num_accepted_tokens.tolist()[:8]}, {num_draft_tokens.tolist()[:8]} and "
                 f"{plan.tau.tolist()[:8]}"
             )
+        self._measured |= draft_ms is not None or verify_ms is not None
         drafter = np.where(num_draft_tokens > 0, plan.drafter, NO_DRAFTER)
         spent_ms = cycle_times(
             cycle,

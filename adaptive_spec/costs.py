@@ -22,6 +22,9 @@ from adaptive_spec.errors import CostsError
 
 ValueT = TypeVar("ValueT")
 
+PLAIN_PASSES = "plain verifier passes"
+"""The unit of times where no time of a pass is known."""
+
 
 class CostModel(abc.ABC):
     """Prices cycles. Implementations are immutable."""
@@ -102,7 +105,7 @@ class ConstantCosts(CostModel):
 
     @property
     def time_unit(self) -> str:
-        return "ms" if self.plain_ms != 1.0 else "plain verifier passes"
+        return "ms" if self.plain_ms != 1.0 else PLAIN_PASSES
 
     def require_drafters(self, names: Sequence[str]) -> None:
         known = {*names, *(name.partition(":")[0] for name in names)}

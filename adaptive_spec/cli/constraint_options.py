@@ -51,7 +51,8 @@ class ConstraintOptions:
     latency_target: Annotated[
         float | None,
         typer.Option(
-            help="Time from arrival to the last token to keep, in the unit of the costs (ms).",
+            help="Time from arrival to the last token to keep, in the unit of the costs: ms of a "
+            "profile or a live run, otherwise plain verifier passes.",
             rich_help_panel=_PANEL,
         ),
     ] = None
@@ -62,7 +63,9 @@ class ConstraintOptions:
     deadline: Annotated[
         float | None,
         typer.Option(
-            help="Time after which a request ends with the text so far.", rich_help_panel=_PANEL
+            help="Time from arrival after which a request ends with the text so far; in the same "
+            "unit.",
+            rich_help_panel=_PANEL,
         ),
     ] = None
 

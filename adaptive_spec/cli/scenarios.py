@@ -30,8 +30,6 @@ from adaptive_spec.simulations.scenarios import (
 LIST = "list"
 """In the place of a scenario: show which there are."""
 
-_UNIT = "plain verifier passes"
-
 
 def show_scenarios(json_file: Path | None) -> None:
     """Shows the scenarios that come with the package."""
@@ -76,9 +74,9 @@ def run_scenario(
         scenario = dataclasses.replace(scenario, max_draft_tokens=max_draft_tokens)
     built = [make_policy(spec) for spec in specs]
     model = parse_costs(costs) if costs is not None else None
-    unit = _UNIT if model is None else model.time_unit
     described = str(scenario.costs if model is None else model)
     model = model or scenario.costs.model(scenario.max_batch, scenario.max_draft_tokens)
+    unit = model.time_unit
     if trace is None:
         traces = made_up_trace(scenario, seed)
         model.require_drafters(traces.info.drafter_names)

@@ -44,6 +44,7 @@ class Feasibility(NamedTuple):
       least_late: least share of requests beyond the target while the budget is kept, where that is
         more than promised; NaN where the latency target can be kept, and while unknown.
       frontier: passes, latency and speed of every tau; None while unknown.
+      time_unit: of the latencies, for messages.
     """
 
     requests: int
@@ -56,6 +57,7 @@ class Feasibility(NamedTuple):
     latency_for_budget_ms: float = math.nan
     least_late: float = math.nan
     frontier: Frontier | None = None
+    time_unit: str = "ms"
 
     def __str__(self) -> str:
         if not self.infeasible:
@@ -64,12 +66,14 @@ class Feasibility(NamedTuple):
         if self.budget_infeasible:
             said.append(f"the least passes possible are {self.least_passes:.3g}")
         if self.latency_infeasible:
-            said.append(f"the least latency possible is {self.least_latency_ms:.4g} ms")
+            said.append(
+                f"the least latency possible is {self.least_latency_ms:.4g} {self.time_unit}"
+            )
         if not said:
             said.append(
                 "both promises cannot be kept together: the latency target takes "
-                f"{self.passes_for_latency:.3g} passes, the budget takes "
-                f"{self.latency_for_budget_ms:.4g} ms"
+                f"{self.passes_for_latency:.3g} passes, the budget takes a latency of "
+                f"{self.latency_for_budget_ms:.4g} {self.time_unit}"
             )
         return f"infeasible, by {self.requests} requests: {'; '.join(said)}"
 

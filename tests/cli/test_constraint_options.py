@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,9 @@ def test_a_latency_that_cannot_be_kept_is_said(tmp_path: Path) -> None:
     command = ("simulate", path, "-p", "fixed:tau=2", "--latency-target")
     told = succeed(*command, 3).err.replace("\n", " ")
     assert "fixed:tau=2: infeasible, by 60 requests: the least latency possible is" in told
+    assert "plain verifier passes" in told
+    in_ms = succeed(*command, 30, "--costs", "draft=0.125,plain_ms=10").err.replace("\n", " ")
+    assert re.search(r"the least latency possible is [\d.]+ ms", in_ms)
     assert "infeasible" not in succeed(*command, 30).err
     report = succeed(*command, 3, "--json", "-").json()
     assert report["policies"][0]["late"] > 30

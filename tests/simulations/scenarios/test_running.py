@@ -190,6 +190,9 @@ def test_latencies_in_milliseconds_need_costs_in_milliseconds() -> None:
     assert kind.target_ms(ConstantCosts(plain_ms=20.0)) == 250.0
     with pytest.raises(ConfigError, match="class 'chat': p95_ms = 250, but times are in plain"):
         kind.target_ms(ConstantCosts())
+    for name in scenario_names():  # whose costs are in plain passes, whatever their shape
+        with pytest.raises(ConfigError, match="p95_ms = 250, but times are in plain"):
+            kind.target_ms(load_scenario(name).costs.model(4, 4))
 
 
 def test_costs_saturate() -> None:
