@@ -153,7 +153,7 @@ class Account:
 
     def _judge(self) -> Feasibility:
         """Whether what was promised can be kept."""
-        if min(len(self._finished), self._survival.seen) < FEWEST_REQUESTS:
+        if len(self._finished) < FEWEST_REQUESTS or not self.knows_drafts:
             return Feasibility(len(self._finished))
         tokens, passes, waited, decoded = zip(*self._finished, strict=True)
         recent = Recent(
@@ -185,6 +185,11 @@ class Account:
         decoded = math.fsum(ms for *_, ms in self._finished)
         tokens = sum(emitted for emitted, *_ in self._finished)
         return decoded / tokens if tokens and decoded > 0 else math.nan
+
+    @property
+    def knows_drafts(self) -> bool:
+        """Whether enough drafts were seen to tell what longer ones would bring."""
+        return self._survival.seen >= FEWEST_REQUESTS
 
     @property
     def fastest_tau(self) -> int | None:

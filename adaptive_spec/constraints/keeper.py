@@ -249,11 +249,25 @@ class Keeper:
             least = np.where(unknown & (left == 1), max_tau, needed)
             over = ~account.granted(now.own_passes, now.passes, now.sequence_id)
             least = np.where(over, max_tau, least)
-        if price.any():
+        hurried = self._hurried_tau(account)
+        if price.any() or hurried:
             phase = np.mod((now.sequence_id + now.passes) * _GOLDEN, 1.0)
             pushed = least_tau(price, phase, max_tau, heeded=self._heeds_prices)
-            least = np.maximum(least, pushed)
+            least = np.maximum(least, np.maximum(pushed, np.floor(hurried + phase)))
         return least
+
+    def _hurried_tau(self, account: Account) -> float:
+        """Least tau where requests are late, fractions to be dealt out.
+
+        Until it is known what drafts bring, tokens are drafted to see; whether the target can be
+        kept is not known before. A rule that knows no prices comes nearer to the fastest tau.
+        """
+        late, fastest = account.ledger.late_price(account.constraints), account.fastest_tau
+        if late > 0 and not account.knows_drafts:
+            return 1.0
+        if late > 0 and fastest is not None and not self._heeds_prices:
+            return fastest * late / (1.0 + late)
+        return 0.0
 
     def _largest_tau(
         self,

@@ -70,5 +70,5 @@ class Survival(NamedTuple):
 
     @property
     def seen(self) -> float:
-        """First tokens of drafts whose fate was seen, discounted."""
-        return float(self.tested[0]) if self.tested.size else 0.0
+        """First tokens of drafts whose fate was seen, discounted; infinite where none may be."""
+        return float(self.tested[0]) if self.tested.size else math.inf

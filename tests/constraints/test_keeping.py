@@ -210,6 +210,45 @@ def test_an_infeasible_budget_is_declared_with_the_nearest_one(seed: int) -> Non
     assert judged_when(traces, 1.2 * least)[0] is None
 
 
+@pytest.mark.parametrize("spec", ["fixed:tau=0", "fixed:tau=1", "ewma"])
+def test_whoever_decides_an_infeasible_latency_is_declared(spec: str) -> None:
+    traces = synthetic_trace(Hazards(hazard=0.4, seed=1), num_sequences=60, num_tokens=12)
+    costs = ConstantCosts(draft=0.1)
+    fastest = min(replay(f"fixed:tau={k}", traces, costs=costs).time_ms.mean() for k in range(11))
+    for target_ms, infeasible in ((0.6 * fastest, True), (3.0 * fastest, False)):
+        promised = Constraints(latency=LatencyTarget(target_ms))
+        told = replay(spec, traces, costs=costs, constraints=promised).feasibility["all"]
+        assert told.latency_infeasible == infeasible
+        assert ("plain verifier passes" in str(told)) == infeasible
+
+
+def test_a_rule_that_never_drafts_is_hurried_where_requests_are_late() -> None:
+    traces = synthetic_trace(Hazards(hazard=0.1, seed=1), num_sequences=200, num_tokens=12)
+    costs = ConstantCosts(draft=0.1)
+    promised = Constraints(latency=LatencyTarget(9.0))  # plain decoding takes 12
+    told = replay("fixed:tau=0", traces, costs=costs, constraints=promised)
+    assert told.ledgers["all"].late < 60
+    assert not told.feasibility["all"].infeasible
+
+
+def test_without_room_for_drafts_a_latency_is_judged_by_plain_decoding() -> None:
+    traces = synthetic_trace(Hazards(hazard=0.1), num_sequences=20, num_tokens=12)
+    promised = Constraints(latency=LatencyTarget(9.0))
+    told = replay(
+        "ewma", traces, costs=ConstantCosts(), constraints=promised, max_draft_tokens=0
+    ).feasibility["all"]
+    assert told.latency_infeasible
+    assert told.least_latency_ms == 12.0
+
+
+def test_latencies_that_were_measured_are_told_in_ms() -> None:
+    controller = greedy_controller(constraints=Constraints(latency=LatencyTarget(1.0)))
+    assert controller.feasibility["all"].time_unit == "plain verifier passes"
+    plan = controller.decide(controller.admit(ints(5), ints(9)))
+    controller.observe(plan, plan.tau, ints(0), ints(1), draft_ms=1.0, verify_ms=2.0)
+    assert controller.feasibility["all"].time_unit == "ms"
+
+
 def test_every_policy_says_whether_it_heeds_prices() -> None:
     heeding = {name for name in policy_names() if make_policy(name).heeds_prices}
     assert {"marginal", "portfolio", "auto", "ewma", "hazard", "bandit"} <= heeding
