@@ -1,6 +1,7 @@
 """From a scenario and a trace to requests: which stretch of which text, of which class, when."""
 
 import dataclasses
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +24,8 @@ from adaptive_spec.traces.records import TraceInfo, TraceSet
 from adaptive_spec.traces.synthetic import synthetic_trace
 from adaptive_spec.traces.windows import WindowedTrace, Windows, windows_of
 
+_NEAREST = 0.25
+"""Share of the prompts that stand in for a class, where none is as long or as short as it asks."""
 _ROUNDS = 60
 """Of drawing completions that can be decoded in few passes, before that is given up."""
 
@@ -124,22 +127,33 @@ def _sequences(kind: RequestKind, traces: TraceSet) -> tuple[IntArray, list[str]
             f"class {kind.name}: the trace has no prompts of {missing}; taken from all that it has "
             f"({there})"
         )
-    low, high = kind.prompt_tokens or (1, 1 << 30)
     shortest = (kind.completion_tokens or (1, 1))[0]
-    chosen = [
-        i
-        for i, sequence in enumerate(traces)
-        if (not wanted or sequence.category in wanted)
-        and low <= sequence.prompt_tokens <= high
-        and sequence.run_lengths.size >= shortest
-    ]
-    if not chosen:
+    possible = np.array(
+        [
+            i
+            for i, sequence in enumerate(traces)
+            if (not wanted or sequence.category in wanted) and sequence.run_lengths.size >= shortest
+        ],
+        np.int64,
+    )
+    if not possible.size:
         raise ConfigError(
-            f"class {kind.name!r}: the trace has no prompt of {low} to {high} tokens with an "
-            f"answer of at least {shortest}; change prompt_tokens, completion_tokens or "
-            "categories, or give another trace"
+            f"class {kind.name!r}: the trace has no answer of at least {shortest} tokens; record "
+            f"one with --max-new-tokens {shortest} or more, or change completion_tokens or "
+            "categories"
         )
-    return np.array(chosen), notes
+    low, high = kind.prompt_tokens or (1, 1 << 30)
+    lengths = traces.flat().prompt_tokens[possible]
+    beside = np.maximum(np.maximum(low - lengths, lengths - high), 0)
+    if not beside.min():
+        return possible[beside == 0], notes
+    # As many as make a class of their own, and no more than are like each other.
+    nearest = np.argsort(beside, kind="stable")[: math.ceil(_NEAREST * possible.size)]
+    notes.append(
+        f"class {kind.name}: the trace has no prompts of {low} to {high} tokens; taken from those "
+        f"that come nearest, of {lengths[nearest].min()} to {lengths[nearest].max()}"
+    )
+    return possible[nearest], notes
 
 
 def _windows(

@@ -145,9 +145,41 @@ def test_texts_are_drawn_by_category_and_length_of_prompt() -> None:
     assert "class chat: the trace has no prompts of poetry; taken from all" in notes[0]
 
 
+@pytest.mark.parametrize(
+    ("asked", "taken", "said"),
+    [
+        ((12, 30), {12, 16}, None),
+        ((301, 9999), {14, 16}, "of 14 to 16"),
+        ((1, 2), {4, 6}, "of 4 to 6"),
+        ((13, 13), {12, 14}, "of 12 to 14"),
+    ],
+)
+def test_the_nearest_prompts_stand_in_for_lengths_that_a_trace_lacks(
+    asked: tuple[int, int], taken: set[int], said: str | None
+) -> None:
+    lengths = [4, 6, 8, 9, 10, 12, 14, 16] if said else [4, 6, 8, 12, 16]
+    made = synthetic_trace(Hazards(0.1), num_sequences=len(lengths))
+    traces = TraceSet(
+        made.info,
+        tuple(dataclasses.replace(s, prompt_tokens=n) for s, n in zip(made, lengths, strict=True)),
+    )
+    kind = dataclasses.replace(load_scenario("chat").classes[0], prompt_tokens=asked, categories=())
+    work = drawn(scenario("chat", classes=(kind,)), traces)
+    picked = traces.select(np.unique(work.traces.windows.sequence))
+    assert {s.prompt_tokens for s in picked} == taken
+    expected = () if said is None else (f"taken from those that come nearest, {said}",)
+    assert tuple(note.partition("; ")[2] for note in work.notes) == expected
+
+
+@pytest.mark.parametrize("name", scenario_names())
+def test_every_scenario_runs_on_a_few_short_prompts(name: str) -> None:
+    traces = synthetic_trace(Hazards(0.1), num_sequences=8, num_tokens=96, prompt_tokens=200)
+    assert len(drawn(scenario(name), traces).requests.sequence) == 80
+
+
 def test_a_trace_without_fitting_texts_is_refused() -> None:
-    with pytest.raises(ConfigError, match="class 'long-prompts': the trace has no prompt of 301"):
-        drawn(scenario("writing-assistant"), synthetic_trace(Hazards(0.1), prompt_tokens=20))
+    with pytest.raises(ConfigError, match=r"no answer of at least 64 .* --max-new-tokens 64"):
+        drawn(scenario("traffic-spike"), synthetic_trace(Hazards(0.1), num_tokens=48))
     short = scenario("writing-assistant", classes=load_scenario("writing-assistant").classes[:1])
     with pytest.raises(ConfigError, match="hardly any completion of 6 to 24 tokens"):
         drawn(short, synthetic_trace(Hazards(1.0)))
