@@ -134,15 +134,8 @@ class Account:
             return
         columns = (passes.tolist(), tokens.tolist(), waited_ms.tolist(), decode_ms.tolist())
         for spent, emitted, waited, decoded in zip(*columns, strict=True):
-            known = self.feasibility
             self.ledger = self.ledger.settle(
-                self.constraints,
-                spent,
-                emitted,
-                waited + decoded,
-                known.least_passes,
-                known.budget_infeasible,
-                known.least_late,
+                self.constraints, spent, emitted, waited + decoded, self.feasibility
             )
             if not self.constraints.shared:
                 continue

@@ -22,6 +22,7 @@ Three additions to the plain queue:
 import math
 from typing import NamedTuple
 
+from adaptive_spec.constraints.feasibility import Feasibility
 from adaptive_spec.constraints.pass_budget import HIGHEST_PRICE, PassBudget
 from adaptive_spec.constraints.promises import Constraints
 
@@ -29,6 +30,7 @@ REPAID_WITHIN = 100
 """Requests within which most of what was overspent is saved again."""
 _ABOVE_LEAST = 1.02
 """At exactly the least possible, drafts would be as long as allowed, at any cost in time."""
+_NOTHING_KNOWN = Feasibility(0)
 _HIGHEST_LOG = math.log1p(HIGHEST_PRICE)
 _MOST_LATE = 20.0
 """Longest queue of late requests, in units of ``patience``."""
@@ -63,9 +65,7 @@ class Ledger(NamedTuple):
         passes: int,
         tokens: int,
         latency_ms: float,
-        least_passes: float = math.nan,
-        infeasible: bool = False,
-        least_late: float = math.nan,
+        known: Feasibility = _NOTHING_KNOWN,
     ) -> "Ledger":
         """The ledger after a request finished.
 
@@ -74,11 +74,7 @@ class Ledger(NamedTuple):
           passes: that it took.
           tokens: that it emitted.
           latency_ms: from its arrival to its last token.
-          least_passes: least average that seems possible (per request or token, as the budget
-            counts); NaN where nothing is known.
-          infeasible: whether the budget cannot be kept; the least possible is aimed at then.
-          least_late: least share of late requests that seems possible where the target cannot be
-            kept; NaN where it can.
+          known: what cannot be kept is not aimed at, but what is nearest to it.
         """
         after = self._replace(
             requests=self.requests + 1, passes=self.passes + passes, tokens=self.tokens + tokens
@@ -87,9 +83,10 @@ class Ledger(NamedTuple):
         if budget is not None and budget.average_passes is not None:
             units = 1 if budget.per == "request" else tokens
             aim = budget.average_passes - self.excess_passes(constraints) / REPAID_WITHIN
-            if not math.isnan(least_passes):
-                feasible = min(least_passes, budget.average_passes)
-                aim = max(aim, _ABOVE_LEAST * least_passes if infeasible else feasible)
+            if not math.isnan(known.least_passes):
+                feasible = min(known.least_passes, budget.average_passes)
+                nearest = _ABOVE_LEAST * known.least_passes
+                aim = max(aim, nearest if known.budget_infeasible else feasible)
             queue = self.queue_passes + passes - aim * units
             longest = _HIGHEST_LOG * _patience_passes(budget, after)
             after = after._replace(
@@ -100,8 +97,8 @@ class Ledger(NamedTuple):
             late, allowed = int(latency_ms > latency.target_ms), 1 - latency.quantile
             excess = max(self.over_late, 0.0)
             aimed = max(allowed - excess / REPAID_WITHIN, 0.0)
-            if not math.isnan(least_late):
-                aimed = max(allowed, _ABOVE_LEAST * least_late)
+            if not math.isnan(known.least_late):
+                aimed = max(allowed, _ABOVE_LEAST * known.least_late)
             queue = min(max(self.queue_late + late - aimed, 0.0), _MOST_LATE * latency.patience)
             after = after._replace(
                 late=self.late + late, queue_late=queue, over_late=self.over_late + late - allowed

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptive_spec import Constraints, LatencyTarget, PassBudget
-from adaptive_spec.constraints import Ledger
+from adaptive_spec.constraints import Feasibility, Ledger
 
 SPENT = st.lists(st.tuples(st.integers(1, 50), st.integers(1, 80), st.floats(0, 500)), max_size=40)
 
@@ -66,7 +66,8 @@ def test_an_average_by_tokens_weighs_requests_by_their_length() -> None:
 @pytest.mark.parametrize(("infeasible", "aim"), [(False, 2.0), (True, 3.06)])
 def test_what_cannot_be_kept_is_not_aimed_at(infeasible: bool, aim: float) -> None:
     promised = Constraints(PassBudget(average_passes=2.0, patience=1))
-    ledger = Ledger().settle(promised, 5, 9, 0.0, 3.0, infeasible)
+    known = Feasibility(20, budget_infeasible=infeasible, least_passes=3.0)
+    ledger = Ledger().settle(promised, 5, 9, 0.0, known)
     assert ledger.queue_passes == pytest.approx(5 - aim)
 
 
@@ -75,8 +76,9 @@ def test_a_budget_just_above_the_least_possible_is_paid_back_too() -> None:
     ledger = Ledger(
         requests=10, passes=40, over_passes=20.0
     )  # 20 too many: a tenth of a pass is to be saved
-    assert ledger.settle(promised, 2, 9, 0.0, 1.99).queue_passes == pytest.approx(0.01)
-    assert ledger.settle(promised, 2, 9, 0.0, 1.5).queue_passes == pytest.approx(0.2)
+    for least, queue in ((1.99, 0.01), (1.5, 0.2)):
+        known = Feasibility(20, least_passes=least)
+        assert ledger.settle(promised, 2, 9, 0.0, known).queue_passes == pytest.approx(queue)
 
 
 def test_late_requests_queue_up_and_are_made_good() -> None:
@@ -95,9 +97,9 @@ def test_late_requests_queue_up_and_are_made_good() -> None:
 
 def test_lateness_that_cannot_be_helped_does_not_queue_up() -> None:
     promised = Constraints(latency=LatencyTarget(target_ms=250, quantile=0.95))
-    ledger = Ledger()
+    ledger, known = Ledger(), Feasibility(20, latency_infeasible=True, least_late=0.5)
     for number in range(200):
-        ledger = ledger.settle(promised, 1, 1, 300.0 if number % 2 else 200.0, least_late=0.5)
+        ledger = ledger.settle(promised, 1, 1, 300.0 if number % 2 else 200.0, known)
     assert ledger.late == 100
     assert ledger.queue_late < 1
     for _ in range(200):
