@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.markup import escape
@@ -14,13 +14,16 @@ from adaptive_spec.cli.frontiers import frontier_table
 from adaptive_spec.cli.output import ends, note, progress, results_table, show, write_json
 from adaptive_spec.cli.traces import trace_for
 from adaptive_spec.cost_files import parse_costs
+from adaptive_spec.costs import CostModel
 from adaptive_spec.registry import make_policy
 from adaptive_spec.simulations.scenarios import (
     FrontierRun,
+    PolicyFrontier,
     Scenario,
     ScenarioResult,
     ScenarioRun,
     Verdict,
+    Workload,
     draw,
     load_scenario,
     made_up_trace,
@@ -72,68 +75,111 @@ def run_scenario(
         scenario = dataclasses.replace(scenario, requests=requests)
     if max_draft_tokens is not None:
         scenario = dataclasses.replace(scenario, max_draft_tokens=max_draft_tokens)
+    asked = _asked(scenario, trace, specs, costs, seed)
+    for remark in asked.workload.notes:
+        note(remark)
+    found = _served(asked, specs, frontier=frontier, seed=seed)
+    _show(asked, found, json_file)
+    write_json(_report(asked, found), json_file)
+
+
+class _Asked(NamedTuple):
+    """What is asked of every policy.
+
+    Attributes:
+      scenario: what is promised; ``workload``: the requests.
+      costs: what cycles cost; ``described``: in words.
+      trace: where the texts come from; None where they are synthetic.
+    """
+
+    scenario: Scenario
+    workload: Workload
+    costs: CostModel
+    described: str
+    trace: Path | None
+
+
+class _Found(NamedTuple):
+    """What came of it: a result and, where asked for, a frontier of each policy, and its marks."""
+
+    results: list[ScenarioResult]
+    frontiers: list[PolicyFrontier]
+    marks: FrontierRun | None
+
+
+def _asked(
+    scenario: Scenario, trace: Path | None, specs: Sequence[str], costs: str | None, seed: int
+) -> _Asked:
+    """Reads or makes the texts, and draws the requests."""
     built = [make_policy(spec) for spec in specs]
-    model = parse_costs(costs) if costs is not None else None
-    described = str(scenario.costs if model is None else model)
-    model = model or scenario.costs.model(scenario.max_batch, scenario.max_draft_tokens)
-    unit = model.time_unit
+    if costs is None:
+        described = str(scenario.costs)
+        model = scenario.costs.model(scenario.max_batch, scenario.max_draft_tokens)
+    else:
+        model = parse_costs(costs)
+        described = str(model)
     if trace is None:
         traces = made_up_trace(scenario, seed)
         model.require_drafters(traces.info.drafter_names)
     else:
         traces = trace_for(built, trace, model)
-    workload = draw(
-        scenario,
-        traces,
-        costs=model,
-        generator=np.random.default_rng(seed),
-        made_up=trace is None,
-    )
-    for remark in workload.notes:
-        note(remark)
+    generator, made_up = np.random.default_rng(seed), trace is None
+    workload = draw(scenario, traces, costs=model, generator=generator, made_up=made_up)
+    return _Asked(scenario, workload, model, described, trace)
+
+
+def _served(asked: _Asked, specs: Sequence[str], *, frontier: bool, seed: int) -> _Found:
+    """Serves the requests with one policy after the other."""
+    scenario = asked.scenario
+    runs = FrontierRun.runs(scenario.max_draft_tokens, len(specs)) if frontier else len(specs)
     with progress() as bar:
-        runs = len(specs)
-        if frontier:
-            runs = FrontierRun.runs(scenario.max_draft_tokens, len(specs))
         task = bar.add_task(scenario.name, total=scenario.requests * (1 + runs))
         run = ScenarioRun(
             scenario,
-            workload,
-            costs=model,
+            asked.workload,
+            costs=asked.costs,
             seed=seed,
             on_finished=lambda count: bar.advance(task, count),
         )
-        frontiers = []
-        if frontier:
-            priced = FrontierRun(run)
-            frontiers = [priced.of(spec) for spec in specs]
-            found = [one.online for one in frontiers]
-        else:
-            found = [run.run(spec) for spec in specs]
-    source = "a synthetic trace" if trace is None else str(trace)
+        if not frontier:
+            return _Found([run.run(spec) for spec in specs], [], None)
+        marks = FrontierRun(run)
+        frontiers = [marks.of(spec) for spec in specs]
+    return _Found([one.online for one in frontiers], frontiers, marks)
+
+
+def _show(asked: _Asked, found: _Found, json_file: Path | None) -> None:
+    """Prints the tables."""
+    scenario = asked.scenario
+    source = "a synthetic trace" if asked.trace is None else str(asked.trace)
     caption = (
-        f"costs: {described}; times in {unit}\n"
+        f"costs: {asked.described}; times in {asked.costs.time_unit}\n"
         f"texts: {source}; {scenario.requests} requests, at most {scenario.max_batch} at a time"
     )
     title = f"{scenario.name}: {scenario.description}"
-    show(_figures_table(found, title, caption), json_file)
-    show(_promises_table(found, scenario), json_file)
-    for one in frontiers:
-        show(frontier_table(one, priced), json_file)
+    show(_figures_table(found.results, title, caption), json_file)
+    show(_promises_table(found.results, scenario), json_file)
+    if found.marks is not None:
+        for one in found.frontiers:
+            show(frontier_table(one, found.marks), json_file)
+
+
+def _report(asked: _Asked, found: _Found) -> dict[str, Any]:
+    """The same as JSON."""
     report: dict[str, Any] = {
-        "scenario": scenario.name,
-        "requests": scenario.requests,
-        "texts": "synthetic" if trace is None else "recorded",
-        "costs": described,
-        "time_unit": unit,
-        "notes": list(workload.notes),
-        "policies": [result.as_dict() for result in found],
+        "scenario": asked.scenario.name,
+        "requests": asked.scenario.requests,
+        "texts": "synthetic" if asked.trace is None else "recorded",
+        "costs": asked.described,
+        "time_unit": asked.costs.time_unit,
+        "notes": list(asked.workload.notes),
+        "policies": [result.as_dict() for result in found.results],
     }
-    if frontier:
-        report["frontiers"] = [one.as_dict() for one in frontiers]
-        report["best_static_in_hindsight"] = priced.static.as_dict()
-        report["clairvoyant"] = priced.clairvoyant.as_dict()
-    write_json(report, json_file)
+    if found.marks is not None:
+        report["frontiers"] = [one.as_dict() for one in found.frontiers]
+        report["best_static_in_hindsight"] = found.marks.static.as_dict()
+        report["clairvoyant"] = found.marks.clairvoyant.as_dict()
+    return report
 
 
 def _figures_table(found: list[ScenarioResult], title: str, caption: str) -> Table:
