@@ -21,6 +21,7 @@ def model_card(
     answer_tokens: int,
     coverage: float,
     sources: Sources,
+    temperature: float,
     result: Agreement,
 ) -> str:
     """The card as Markdown."""
@@ -50,7 +51,9 @@ of no use with another model. Made by `adaptive-spec distill`.
   temperature {training.target_temperature:g}, at all tokens of an answer and
   {training.prompt_share:.0%} of its prompt's; AdamW, learning rate
   {training.learning_rate:g} with cosine decay, {training.epochs} epochs in batches of
-  {training.batch_size} texts, seed {training.seed}.
+  {training.batch_size} texts, seed {training.seed}. Then its logits were
+  divided by {temperature:.2f}, the temperature at which its confidence is calibrated best on the
+  prompts kept aside.
 
 On answers to prompts kept aside ({result.num_tokens} tokens, greedy) its first choice is the
 verifier's token in **{result.top1:.3f}** of all positions; after 0, 1, 2 and 3 right choices in a

@@ -20,6 +20,7 @@ from adaptive_spec._files import atomic_write
 from adaptive_spec.decoding.forward import prepare
 from adaptive_spec.decoding.models import Verifier
 from adaptive_spec.decoding.trimmed_draft import TrimmedDraft, new_draft, own_weights, save_draft
+from adaptive_spec.distillation.calibration import calibrate
 from adaptive_spec.distillation.card import model_card
 from adaptive_spec.distillation.evaluation import Agreement, agreement
 from adaptive_spec.distillation.passages import Sources
@@ -131,6 +132,7 @@ def distill(
         lambda step, loss: on_progress("training", step, num_steps, f"loss {loss:.3f}"),
     )
     on_progress("evaluating", 0, 1, "")
+    temperature = calibrate(draft, aside)
     result = agreement(draft, aside)
     save_draft(
         folder,
@@ -140,6 +142,7 @@ def distill(
             "verifier": verifier.name,
             "layers": layers,
             "settings": dataclasses.asdict(settings),
+            "temperature": temperature,
             "agreement": dataclasses.asdict(result),
         },
     )
@@ -153,6 +156,7 @@ def distill(
         answer_tokens=_answer_tokens(texts),
         coverage=coverage(aside, token_ids),
         sources=sources,
+        temperature=temperature,
         result=result,
     )
     with atomic_write(folder / "README.md") as temporary:

@@ -129,6 +129,8 @@ def test_a_draft_is_trained_on_from_another(made: Path, loaded: Verifier, tmp_pa
     distill(loaded, tmp_path, still, start=load_draft(made, loaded.model))
     theirs, ours = (own_weights(load_draft(one, loaded.model)) for one in (made, tmp_path))
     assert len(ours) == len(theirs)
+    norm = "model.norm.weight"  # calibrated, which scales it
+    ours[norm].data *= (theirs[norm] / ours[norm]).mean()
     for name, value in ours.items():
         torch.testing.assert_close(value, theirs[name], rtol=2**-7, atol=1e-3)
     assert "trained on" in (tmp_path / "README.md").read_text(encoding="utf-8")
