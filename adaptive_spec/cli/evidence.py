@@ -11,7 +11,7 @@ import typer
 
 from adaptive_spec._files import atomic_write
 from adaptive_spec.cli import options
-from adaptive_spec.cli.output import STDOUT, note, print_exactly, progress, write_json
+from adaptive_spec.cli.output import STDOUT, note, progress, write_json, write_page
 from adaptive_spec.cost_files import parse_costs
 from adaptive_spec.costs import CostModel
 from adaptive_spec.errors import ConfigError
@@ -151,7 +151,7 @@ def evidence(
             keep=keep,
             on_progress=tell,
         )
-    _write_page(markdown(found, shlex.join(["adaptive-spec", *sys.argv[1:]])), output, json_file)
+    write_page(markdown(found, shlex.join(["adaptive-spec", *sys.argv[1:]])), output, json_file)
     if json_file == STDOUT:
         write_json(found.as_dict(), STDOUT)
     elif json_file is not None:
@@ -179,12 +179,3 @@ def _earlier(json_file: Path | None) -> Evidence | None:
     except ValueError:
         raise ConfigError(f"--json {json_file}: is there, and no JSON; name a new file") from None
     return Evidence.from_dict(data)
-
-
-def _write_page(page: str, output: Path | None, json_file: Path | None) -> None:
-    if output is not None and output != STDOUT:
-        with atomic_write(output) as temporary:
-            temporary.write_text(page, encoding="utf-8")
-        note(f"page written to {output}")
-    elif json_file != STDOUT:
-        print_exactly(page)

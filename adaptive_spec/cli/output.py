@@ -84,6 +84,16 @@ def write_json(data: object, target: Path | None) -> None:
     note(f"results written to {target}")
 
 
+def write_page(page: str, target: Path | None, json_file: Path | None) -> None:
+    """Writes a page to a file, or to standard output ("-", None) unless JSON is there alone."""
+    if target is not None and target != STDOUT:
+        with atomic_write(target) as temporary:
+            temporary.write_text(page, encoding="utf-8")
+        note(f"page written to {target}")
+    elif json_file != STDOUT:
+        print_exactly(page)
+
+
 def print_exactly(text: str) -> None:
     """Prints a model's text as it is: its tabs, brackets and long lines too."""
     results.file.write(text)

@@ -1,10 +1,9 @@
 """The evidence as a page of Markdown: every cell at a glance, then drafter by drafter."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from statistics import median
 from typing import NamedTuple
 
-from adaptive_spec.simulations.bootstrap import Interval
 from adaptive_spec.simulations.evidence.judge import SMALLEST_SPAN
 from adaptive_spec.simulations.evidence.results import (
     CHOSEN,
@@ -17,14 +16,13 @@ from adaptive_spec.simulations.evidence.results import (
     LeftOut,
     Verdict,
 )
+from adaptive_spec.simulations.markdown import code, plain, table, with_interval
 
 AS_GOOD_AS_STATIC = 0.99
 AS_GOOD_AS_PLAIN = 0.98
 """A policy holds its own in a cell where it is at least this fast, over either mark."""
 
 MIXTURE = "mixture"
-
-_ROUNDING = 1e-9
 
 
 class _Seen(NamedTuple):
@@ -65,21 +63,21 @@ How fast every policy is, replayed on recorded traces. This page was written by
 def _facts(evidence: Evidence) -> str:
     rows = [
         [
-            _code(facts.drafter),
-            _code(facts.spec),
-            _code(facts.verifier),
+            code(facts.drafter),
+            code(facts.spec),
+            code(facts.verifier),
             str(sum(facts.prompts.values())),
             f"{facts.tokens:,}",
-            ", ".join(_plain(text) for text in (facts.source, facts.rule, facts.numerics)),
+            ", ".join(plain(text) for text in (facts.source, facts.rule, facts.numerics)),
         ]
         for facts in evidence.facts
     ]
     names = ["drafter", "its spec", "verifier", "prompts", "tokens", "trace"]
-    lines = ["## What was judged", "", *_table(names, rows, "lllrrl"), ""]
+    lines = ["## What was judged", "", *table(names, rows, "lllrrl"), ""]
     by_prompts: dict[str, list[str]] = {}
     for facts in evidence.facts:
-        counts = (f"{_plain(name or 'no category')} {n}" for name, n in facts.prompts.items())
-        by_prompts.setdefault(", ".join(counts), []).append(_code(facts.drafter))
+        counts = (f"{plain(name or 'no category')} {n}" for name, n in facts.prompts.items())
+        by_prompts.setdefault(", ".join(counts), []).append(code(facts.drafter))
     lines += [
         f"Prompts of {_several(drafters)}: {counts}." for counts, drafters in by_prompts.items()
     ]
@@ -105,14 +103,14 @@ orders were resampled as well."""
 
 
 def _drafter(facts: Facts, cells: Sequence[Cell], left_out: Sequence[LeftOut]) -> str:
-    parts = [f"## {_code(facts.drafter)}", _across(cells)]
+    parts = [f"## {code(facts.drafter)}", _across(cells)]
     learners = {policy for cell in cells for policy, one in cell.policies.items() if one.orders > 1}
     if learners:
-        parts.append(f"Run in several orders: {', '.join(map(_code, sorted(learners)))}.")
+        parts.append(f"Run in several orders: {', '.join(map(code, sorted(learners)))}.")
     if left_out:
         reasons: dict[str, list[str]] = {}
         for one in left_out:
-            reasons.setdefault(one.reason, []).append(_code(one.policy))
+            reasons.setdefault(one.reason, []).append(code(one.policy))
         lines = [f"- {', '.join(policies)}: {reason}." for reason, policies in reasons.items()]
         parts.append("Left out:\n\n" + "\n".join(lines))
     parts += [_mixture(cell) for cell in cells if cell.category is None]
@@ -130,11 +128,11 @@ def _across(cells: Sequence[Cell]) -> str:
     def row(policy: str) -> list[str]:
         own = seen[policy]
         worst = min(own, key=_over_hindsight)
-        place = [_plain(worst.cell.category or MIXTURE), _plain(worst.cell.costs)]
+        place = [plain(worst.cell.category or MIXTURE), plain(worst.cell.costs)]
         if len(drafters) > 1:
-            place.insert(0, _code(worst.cell.drafter))
+            place.insert(0, code(worst.cell.drafter))
         return [
-            _code(policy),
+            code(policy),
             _count(own, _over_hindsight, AS_GOOD_AS_STATIC),
             _count(own, _over_plain, AS_GOOD_AS_PLAIN),
             f"{median(map(_over_hindsight, own)):.3f}",
@@ -153,7 +151,7 @@ def _across(cells: Sequence[Cell]) -> str:
         "worst over plain",
     ]
     ranked = sorted(seen, key=lambda policy: -median(map(_over_hindsight, seen[policy])))
-    return "\n".join(_table(names, map(row, ranked), "lrrrrlr"))
+    return "\n".join(table(names, map(row, ranked), "lrrrrlr"))
 
 
 def _over_hindsight(seen: _Seen) -> float:
@@ -178,11 +176,11 @@ def _mixture(cell: Cell) -> str:
     ]
     ranked = sorted(cell.policies.items(), key=lambda item: -item[1].over_plain.value)
     rows = [_figures(f"*{name}*", cell.marks[mark]) for name, mark in marks]
-    rows += [_figures(_code(policy), verdict) for policy, verdict in ranked]
+    rows += [_figures(code(policy), verdict) for policy, verdict in ranked]
     names = ["policy", "over plain", "over chosen", "over hindsight", "span", "tokens per pass"]
-    title = f"### {_code(cell.drafter)} at {_plain(cell.costs)}"
+    title = f"### {code(cell.drafter)} at {plain(cell.costs)}"
     size = f"Mixture of {cell.prompts} prompts, {cell.tokens:,} tokens."
-    return "\n".join([title, "", size, "", *_table(names, rows, "lrrrrr")])
+    return "\n".join([title, "", size, "", *table(names, rows, "lrrrrr")])
 
 
 def _figures(name: str, verdict: Verdict) -> list[str]:
@@ -190,33 +188,10 @@ def _figures(name: str, verdict: Verdict) -> list[str]:
     share = verdict.span_share
     return [
         name,
-        *(_with_interval(ratio, ".3f", ".2f") for ratio in ratios),
-        "" if share is None else _with_interval(share, "+z.0%", "+z.0%"),
+        *(with_interval(ratio, ".3f", ".2f") for ratio in ratios),
+        "" if share is None else with_interval(share, "+z.0%", "+z.0%"),
         f"{verdict.tokens_per_cycle:.2f}",
     ]
-
-
-def _with_interval(interval: Interval, value: str, end: str) -> str:
-    """A figure and its interval, if that is wider than rounding, in the formats of the two."""
-    if interval.high - interval.low < _ROUNDING:
-        return f"{interval.value:{value}}"
-    return f"{interval.value:{value}} [{interval.low:{end}}, {interval.high:{end}}]"
-
-
-def _table(names: Sequence[str], rows: Iterable[Sequence[str]], align: str) -> Iterator[str]:
-    """Lines of a table; ``align`` has l or r for each column."""
-    yield f"| {' | '.join(names)} |"
-    yield f"| {' | '.join('---:' if side == 'r' else '---' for side in align)} |"
-    yield from (f"| {' | '.join(row)} |" for row in rows)
-
-
-def _code(text: str) -> str:
-    return f"`{_plain(text)}`"
-
-
-def _plain(text: str) -> str:
-    """Text as it may stand in a table."""
-    return text.replace("|", "\\|")
 
 
 def _several(names: Sequence[str]) -> str:
