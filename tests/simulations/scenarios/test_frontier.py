@@ -20,6 +20,13 @@ from adaptive_spec.simulations.scenarios import (
     made_up_trace,
 )
 from adaptive_spec.simulations.scenarios.mixtures import best_mixture
+from adaptive_spec.simulations.scenarios.scenario import (
+    ArrivalPlan,
+    CostPlan,
+    MadeUp,
+    RequestKind,
+)
+from adaptive_spec.traces.synthetic import Hazards
 
 LADDER = (0.0, 2.0, 8.0, 64.0)
 WAYS = st.lists(st.tuples(st.integers(1, 100), st.integers(1, 100)), min_size=1, max_size=8)
@@ -97,3 +104,33 @@ def test_what_no_price_can_keep_is_named() -> None:
     report = json.loads(json.dumps(found.as_dict(), allow_nan=False))
     assert report["online_over_best"] is None
     assert report["best_price_in_hindsight"]["out_of_reach"] == list(found.best.out_of_reach)
+
+
+@pytest.mark.parametrize(
+    ("average_passes", "p95", "missed"),
+    [(9.0, None, ()), (None, 26.0, ()), (9.0, 26.0, ("a: p95 latency",))],
+)
+def test_promises_within_reach_alone_may_be_out_of_it_together(
+    average_passes: float | None, p95: float | None, missed: tuple[str, ...]
+) -> None:
+    # Drafts of six bring 24 tokens into 8.5 passes, at 1 + 6 * 0.6 each; plain decoding takes 24,
+    # and one for the prompt.
+    made_up = MadeUp(Hazards(0.3), prompt_tokens=9, tokens=24)
+    kind = RequestKind("a", 1.0, made_up, average_passes=average_passes, p95_plain_passes=p95)
+    chosen = dataclasses.replace(
+        load_scenario("writing-assistant"),
+        requests=60,
+        max_draft_tokens=6,
+        classes=(kind,),
+        arrivals=ArrivalPlan(concurrency=1),
+        costs=CostPlan(0.6, verify=0.0),
+    )
+    costs, generator = chosen.costs.model(1, 6), np.random.default_rng(0)
+    texts = made_up_trace(chosen, 0)
+    workload = draw(chosen, texts, costs=costs, generator=generator, made_up=True)
+    run = ScenarioRun(chosen, workload, costs=costs)
+    assert FrontierRun(run, LADDER).static.out_of_reach == missed
+    result = run.run("hazard")
+    assert [v.verdict for v in result.verdicts if v.verdict == "infeasible"] == []  # none alone
+    if missed:
+        assert "infeasible" in result.as_dict()["controller"]["a"]
