@@ -1,19 +1,33 @@
 """What live decoding knows of drafts from positions already passed, as a replay does."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
-from adaptive_spec._arrays import IntArray
+from adaptive_spec._arrays import BoolArray, IntArray
 from adaptive_spec.controller import Plan
-from adaptive_spec.decoding.drafters.base import Drafter
 from adaptive_spec.runs import KnownPositions, Runs, window_of
+from adaptive_spec.traces.records import Drafting
+
+
+class Asked(Protocol):
+    """What a drafter is asked when somebody looks back on it; methods as those of ``Drafter``."""
+
+    drafting: Drafting
+
+    @property
+    def components(self) -> "Sequence[Asked]": ...
+    def room(self, text: Sequence[int]) -> int: ...
+    def run_lengths(
+        self, row: int, text: Sequence[int], prompt_tokens: int, first: int
+    ) -> tuple[IntArray, BoolArray]: ...
 
 
 class LookingBack:
     """Follows the rows of an engine whose policy learns from every position."""
 
-    def __init__(self, drafter: Drafter) -> None:
+    def __init__(self, drafter: Asked) -> None:
         """Sets up without rows."""
         self._drafters = drafter.components
         by_token = [one.drafting == "token" for one in self._drafters]
