@@ -64,6 +64,8 @@ class AssistantSource(DraftSource):
         self._inner, self._model = inner, inner.assistant_model
         inner.generation_config.assistant_confidence_threshold = 0
         inner.assistant_generation_config.assistant_confidence_threshold = 0
+        # They end verified text; for the assistant transformers would want a tokenizer, and fail.
+        inner.generation_config.stop_strings = None
         config = self._model.config
         self._encodes = bool(config.is_encoder_decoder)
         self._limit = context_limit(config.get_text_config(decoder=True))
@@ -100,7 +102,7 @@ class AssistantSource(DraftSource):
         self._stale = True
         token_ids: list[int] = drafted[0, length:].tolist()
         if self.reads_back:
-            self._read(length - unknown, listener.expected(unknown + 1), token_ids)
+            self._predictions.add(length - unknown, listener.expected(unknown), token_ids)
         said = None if signals is None else first_columns(signals, len(token_ids))
         return Proposal(drafted, token_ids, logits, said)
 
@@ -116,12 +118,6 @@ class AssistantSource(DraftSource):
     ) -> tuple[IntArray, BoolArray]:
         lengths = self._predictions.run_lengths(text, first)
         return lengths, np.ones(lengths.size, np.bool_)
-
-    def _read(self, index: int, expected: list[int], drafted: list[int]) -> None:
-        if expected and drafted and expected[-1] != drafted[0]:
-            self.reads_back = False  # it has logits processors of its own: what it expects is hidden
-            return
-        self._predictions.add(index, expected[:-1], drafted)
 
     @contextmanager
     def _layers(self) -> Iterator[None]:
@@ -156,10 +152,11 @@ class _Listener(StoppingCriteria):
             self._newest = output.logits[:, -1]
 
     def expected(self, count: int) -> list[int]:
-        """The likeliest token after each of the last ``count`` tokens of the text."""
-        if self._first is None:
+        """What it expected at each of the text's last ``count`` tokens, by those before them."""
+        if count == 0:
             return []
-        expected: list[int] = self._first[0, -count:].argmax(-1).tolist()
+        assert self._first is not None
+        expected: list[int] = self._first[0, -count - 1 : -1].argmax(-1).tolist()
         return expected
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:

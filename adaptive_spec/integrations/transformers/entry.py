@@ -4,6 +4,7 @@ import functools
 import inspect
 import logging
 import threading
+import types
 import weakref
 from collections.abc import Callable
 from types import TracebackType
@@ -109,9 +110,10 @@ class Adaptive:
             )
         self._entered = True
         model = self._model
+        # Bound methods, so that a copy of the model made within the block generates by itself.
         replaced = {
-            "generate": self._generate(model.generate),
-            CANDIDATES: self._candidates(getattr(model, CANDIDATES)),
+            "generate": types.MethodType(self._generate(_method(model, "generate")), model),
+            CANDIDATES: types.MethodType(self._candidates(_method(model, CANDIDATES)), model),
         }
         self._before = {name: vars(model)[name] for name in replaced if name in vars(model)}
         _driven.add(model)
@@ -139,11 +141,11 @@ class Adaptive:
         signature = inspect.signature(generate)
 
         @functools.wraps(generate)
-        def driven(*args: Any, **kwargs: Any) -> Any:
+        def driven(model: Any, *args: Any, **kwargs: Any) -> Any:
             if getattr(self._calls, "call", None) is not None:
-                return generate(*args, **kwargs)  # an early exit: the model drafts for itself
+                return generate(model, *args, **kwargs)  # an early exit: it drafts for itself
             call = _Call(self._run)
-            given = signature.bind_partial(*args, **kwargs)
+            given = signature.bind_partial(model, *args, **kwargs)
             mine = call.criteria(given.arguments.get("stopping_criteria"))
             given.arguments["stopping_criteria"] = mine
             self._calls.call = call
@@ -156,13 +158,30 @@ class Adaptive:
         return driven
 
     def _candidates(self, candidates: Callable[..., Any]) -> Callable[..., Any]:
+        signature = inspect.signature(candidates)
+
         @functools.wraps(candidates)
-        def driven(*args: Any, **kwargs: Any) -> Any:
+        def driven(model: Any, *args: Any, **kwargs: Any) -> Any:
             call: _Call | None = getattr(self._calls, "call", None)
-            given = inspect.signature(candidates).bind(*args, **kwargs).arguments
-            return candidates(**given) if call is None else call.candidates(candidates, given)
+            if call is None:
+                return candidates(model, *args, **kwargs)
+            return call.candidates(candidates, signature.bind(model, *args, **kwargs).arguments)
 
         return driven
+
+
+def _method(model: Any, name: str) -> Callable[..., Any]:
+    """A method of a model as a function of the model, be it of its class or its own."""
+    own = vars(model).get(name)
+    if own is None:
+        method: Callable[..., Any] = getattr(type(model), name)
+        return method
+
+    @functools.wraps(getattr(type(model), name))
+    def of_instance(model: Any, *args: Any, **kwargs: Any) -> Any:
+        return own(*args, **kwargs)
+
+    return of_instance
 
 
 def adaptive_generate(
@@ -303,7 +322,7 @@ class _Call:
 
     def candidates_of(self, model: Any, **given: Any) -> PolicyCandidates:
         """The same for a model that is called by ``_Driven``."""
-        return self.candidates(getattr(model, CANDIDATES), given)
+        return self.candidates(_method(model, CANDIDATES), {"self": model, **given})
 
     def _finish(self, *, failed: bool) -> None:
         generation, self._end.generation = self._end.generation, None

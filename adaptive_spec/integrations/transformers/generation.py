@@ -192,8 +192,6 @@ class Generation:
         drafted = np.array([len(proposal.token_ids)])
         whole_ms = (time.perf_counter() - cycle.began) * 1e3
         runs = None
-        if not self._source.reads_back:
-            self._back = None
         if self._back is not None:
             self._text += cycle.emitted
             runs = self._back.runs(plan, [self._text], drafted, accepted, emitted)

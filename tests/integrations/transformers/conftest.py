@@ -1,0 +1,5 @@
+"""Settings for tests that run models."""
+
+from tests.threads import one_thread
+
+__all__ = ["one_thread"]
