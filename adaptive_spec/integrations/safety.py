@@ -13,7 +13,14 @@ from adaptive_spec.state import take_rows
 
 _log = logging.getLogger(__name__)
 
-_SAYS_OF_ITSELF = ("learns", "signals", "needs_signals", "looks_back", "takes_hints", "heeds_prices")
+_SAYS_OF_ITSELF = (
+    "learns",
+    "signals",
+    "needs_signals",
+    "looks_back",
+    "takes_hints",
+    "heeds_prices",
+)
 
 AnswerT = TypeVar("AnswerT")
 
@@ -49,7 +56,9 @@ class SafePolicy(Policy[Any, Any]):
             return self.policy.init(num_sequences, seed)
 
         alike = np.zeros(num_sequences, np.int64)
-        return self._try("init", init, self._fresh._replace(rows=take_rows(self._fresh.rows, alike)))
+        return self._try(
+            "init", init, self._fresh._replace(rows=take_rows(self._fresh.rows, alike))
+        )
 
     def decide(self, state: State[Any, Any], cycle: Cycle) -> Decision:
         static = Decision(cycle.clip(np.full(cycle.max_tau.shape, self.static_tau)))

@@ -122,14 +122,15 @@ class AssistantSource(DraftSource):
     @contextmanager
     def _layers(self) -> Iterator[None]:
         """Puts back the number of layers, which an early exit leaves changed where it fails."""
+        if not hasattr(self._inner, "assistant_early_exit"):
+            yield
+            return
         config = getattr(self._model, self._model.base_model_prefix).config
-        layers = getattr(config, "num_hidden_layers", None)
+        layers = config.num_hidden_layers
         try:
             yield
-        except BaseException:
-            if layers is not None:
-                config.num_hidden_layers = layers
-            raise
+        finally:
+            config.num_hidden_layers = layers
 
 
 class _Listener(StoppingCriteria):
@@ -179,4 +180,3 @@ def _heard(model: Any, listener: _Listener) -> Iterator[None]:
         yield
     finally:
         handle.remove()
-

@@ -174,7 +174,9 @@ class Generation:
                     return bool(self._run.controller.keep_drafting(plan, depth, signals)[0])
 
             return source.draft(ids, self._text, tau, keep_drafting if inside else None)
-        if plan.catch_up.any():  # reads the text, which a draft of one token does; nobody verifies it
+        if (
+            plan.catch_up.any()
+        ):  # reads the text, which a draft of one token does; nobody verifies it
             source.draft(ids, self._text, 1, None)
         else:
             source.rest(ids)

@@ -161,7 +161,7 @@ def test_a_drafter_that_fails_leaves_the_model_as_it_was(drafter: str) -> None:
 
 
 def test_what_is_learned_serves_the_next_request() -> None:
-    with adaptive(model(), "heuristic:start=2", measured_times=False) as run:
+    with adaptive(model(), "heuristic:initial=1,scope=shared", measured_times=False) as run:
         for _ in range(3):
             generate(assistant_model=model())  # agrees always: drafts get longer
         first = run.statistics
