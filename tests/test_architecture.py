@@ -84,6 +84,14 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "adaptive_spec.decoding",
         "adaptive_spec.distillation",
     ),
+    "adaptive_spec.integrations": (*RECORDS, *ENGINE, "adaptive_spec.integrations.safety"),
+    "adaptive_spec.integrations.transformers": (
+        *RECORDS,
+        *ENGINE,
+        "adaptive_spec.decoding",
+        "adaptive_spec.integrations.safety",
+        "adaptive_spec.integrations.transformers",
+    ),
     "adaptive_spec.testing": (*RECORDS, *ENGINE, "adaptive_spec.testing"),
     "adaptive_spec.cli": ("adaptive_spec",),  # all; and nobody else names cli
     "adaptive_spec.__main__": ("adaptive_spec.cli",),
@@ -91,8 +99,17 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 
 # Optional library: the parts that may import it. All others need numpy and scipy only.
 ONLY_IN: dict[str, tuple[str, ...]] = {
-    "torch": ("adaptive_spec.decoding", "adaptive_spec.distillation", "adaptive_spec.cli"),
-    "transformers": ("adaptive_spec.decoding", "adaptive_spec.cli"),
+    "torch": (
+        "adaptive_spec.decoding",
+        "adaptive_spec.distillation",
+        "adaptive_spec.integrations.transformers",
+        "adaptive_spec.cli",
+    ),
+    "transformers": (
+        "adaptive_spec.decoding",
+        "adaptive_spec.integrations.transformers",
+        "adaptive_spec.cli",
+    ),
     "safetensors": ("adaptive_spec.decoding",),
     "tokenizers": ("adaptive_spec.decoding",),
     "gguf": ("adaptive_spec.decoding",),

@@ -137,7 +137,14 @@ def test_importing_the_package_is_light(tmp_path: Path) -> None:
 def test_importing_all_but_decoder_commands_and_strategies_is_light(tmp_path: Path) -> None:
     heavy_parts = tuple(
         f"adaptive_spec.{part}"
-        for part in ("decoding", "distillation", "cli", "testing", "policies._kernels")
+        for part in (
+            "decoding",
+            "distillation",
+            "integrations.transformers",
+            "cli",
+            "testing",
+            "policies._kernels",
+        )
     )
     modules = [module_name(path) for path in sorted(installed_files("*.py"))]
     light = [name for name in modules if not name.startswith(heavy_parts)]

@@ -1,11 +1,7 @@
 """Policies inside transformers' ``generate``: docs/transformers.md."""
 
-from adaptive_spec.integrations.transformers.entry import (
-    Adaptive,
-    AdaptiveGenerate,
-    adaptive,
-    adaptive_generate,
-)
+from adaptive_spec.integrations.transformers.block import Adaptive, adaptive
+from adaptive_spec.integrations.transformers.custom import AdaptiveGenerate, adaptive_generate
 from adaptive_spec.integrations.transformers.run import Run
 from adaptive_spec.integrations.transformers.statistics import Statistics
 

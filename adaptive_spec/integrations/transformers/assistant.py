@@ -40,7 +40,7 @@ _STEERED_BY = (
 class AssistantSource(DraftSource):
     """Drafts by an ``AssistedCandidateGenerator``.
 
-    The assistant's confidence threshold and schedule are set aside: the policy stands in their place.
+    The assistant's confidence threshold and schedule are set aside: the policy takes their place.
     """
 
     drafting = "token"

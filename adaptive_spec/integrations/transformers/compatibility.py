@@ -47,6 +47,19 @@ _PARAMETERS = {
     ),
 }
 
+_SHARED_CACHE = ("Gemma4Assistant", "Gemma4UnifiedAssistant")
+"""Draft models that read the verifier's cache."""
+
+_WHY_NOT = {
+    "assistant_tokenizer": "tau would count the assistant's tokens, while passes verify the model's; "
+    "use an assistant with the model's own tokenizer, or prompt lookup",
+    "assistant_ensemble_weight": "it accepts tokens that the model would not have chosen; leave it "
+    "out",
+    "use_mtp": "its heads draft a fixed number of tokens; leave it out, or use another drafter",
+    "speculation_type": "its drafts are blocks of a fixed size; leave it out, or use another drafter",
+    "assistant_model": "this one drafts a fixed number of tokens; use a draft model of its own cache",
+}
+
 
 def require_model(model: Any, max_draft_tokens: int) -> None:
     """Refuses what is no transformers model, has other extension points, or has no room for drafts.
@@ -85,7 +98,8 @@ def require_settings(
     Args:
       settings: the call's ``GenerationConfig``.
       batch_size: sequences in the call.
-      assistant: its draft model, if any; ``assistant_tokenizer``: that one's tokenizer, if given.
+      assistant: its draft model, if any.
+      assistant_tokenizer: that one's tokenizer, if given.
 
     Raises:
       ConfigError: with the reason, and what to do about it.
@@ -95,33 +109,20 @@ def require_settings(
             f"generate: {batch_size} sequences; transformers speculates for one at a time: call it "
             "once for each, or use adaptive_spec.decoding.DecodingEngine for batches"
         )
-    kind = type(assistant).__name__
     refused = {
-        "assistant_tokenizer": (
-            assistant_tokenizer is not None,
-            "drafts are counted in the assistant's tokens and verified in the model's, so that no "
-            "tau is kept; use an assistant with the model's own tokenizer, or prompt lookup",
-        ),
-        "assistant_ensemble_weight": (
-            settings.assistant_ensemble_weight is not None,
-            "it accepts tokens that the model would not have chosen; leave it out",
-        ),
-        "use_mtp": (
-            bool(settings.use_mtp),
-            "its heads draft a fixed number of tokens; leave it out, or use another drafter",
-        ),
-        "speculation_type": (
-            settings.speculation_type == "dflash",
-            "its drafts are blocks of a fixed size; leave it out, or use another drafter",
-        ),
-        "assistant_model": (
-            kind.startswith(("Gemma4Assistant", "Gemma4UnifiedAssistant")),
-            f"a {kind} drafts a fixed number of tokens; use a draft model that stands alone",
-        ),
+        "assistant_tokenizer": assistant_tokenizer is not None,
+        "assistant_ensemble_weight": _setting(settings, "assistant_ensemble_weight") is not None,
+        "use_mtp": bool(_setting(settings, "use_mtp")),
+        "speculation_type": _setting(settings, "speculation_type") == "dflash",
+        "assistant_model": type(assistant).__name__.startswith(_SHARED_CACHE),
     }
-    for name, (is_set, reason) in refused.items():
-        if is_set:
-            raise ConfigError(f"generate: {name} is not served under a policy: {reason}")
+    for name in (name for name, is_set in refused.items() if is_set):
+        raise ConfigError(f"generate: {name} is not served under a policy: {_WHY_NOT[name]}")
+
+
+def _setting(settings: Any, name: str) -> Any:
+    """A setting that came with a later release than others; None where there is none."""
+    return getattr(settings, name, None)
 
 
 def require_attributes(candidates: Any, names: tuple[str, ...]) -> None:

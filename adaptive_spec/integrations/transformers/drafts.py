@@ -87,5 +87,5 @@ class DraftSource(abc.ABC):
 
 
 def greedy_as_is(generation_config: Any, logits_processor: Any) -> bool:
-    """Whether every token is the argmax of the model's logits, so that texts don't depend on tau."""
+    """Whether tokens are the argmax of the model's own logits: then texts don't depend on tau."""
     return not generation_config.do_sample and len(logits_processor) == 0

@@ -285,7 +285,7 @@ def _common(drafted: Sequence[int], emitted: Sequence[int]) -> int:
 
 
 def _chance(proposal: Proposal, scores: torch.Tensor, emitted: Sequence[int]) -> FloatArray | None:
-    """Chance of each drafted token that was tested, ``[1, n]``: min(1, p/q), where q is 1 for a copy.
+    """Chance of each tested token of a draft, ``[1, n]``: min(1, p/q), where q is 1 for a copy.
 
     Leviathan, Kalman and Matias 2023, algorithm 1, as transformers applies it.
     """

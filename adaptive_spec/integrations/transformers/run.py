@@ -101,8 +101,8 @@ class Run:
         with self.lock:
             if self.controller.drafters not in (UNNAMED, (source.name,)):
                 raise ConfigError(
-                    f"this run has drafted by {self.controller.drafters[0]}, what it learned is not "
-                    f"true of {source.name}; give that one a run of its own"
+                    f"this run has drafted by {self.controller.drafters[0]}, and what it learned "
+                    f"is not true of {source.name}; give that one a run of its own"
                 )
             self.controller.name_drafters((source.name,))
             self.policy.static_tau = source.static_tau

@@ -2,7 +2,7 @@
 
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -32,9 +32,9 @@ class Passes:
         self._handle = model().register_forward_hook(self._hear)
 
     def _hear(self, module: Any, arguments: Any, output: Any) -> None:
-        self.count += module.config.num_hidden_layers == 3  # fewer where it drafts by an early exit
+        self.count += module.config.num_hidden_layers == 3  # fewer in an early exit
 
-    def __enter__(self) -> "Passes":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:

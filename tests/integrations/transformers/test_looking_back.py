@@ -42,7 +42,7 @@ def lookup_runs(text: list[int], prompt_tokens: int) -> tuple[np.ndarray, np.nda
 
 
 def told(outcomes: list[Outcome]) -> Iterator[tuple[int, int, int, bool]]:
-    """Position, tokens known from there on, run length as told, and whether anything is proposed."""
+    """Position, tokens known from there on, run length as told, whether anything is proposed."""
     for outcome in outcomes:
         assert outcome.runs is not None
         position, seen = outcome.runs.position[0], outcome.runs.seen[0, 0]
