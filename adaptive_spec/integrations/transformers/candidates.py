@@ -9,16 +9,14 @@ from transformers.generation.candidate_generator import CandidateGenerator
 from adaptive_spec.integrations.transformers.generation import Generation
 
 
-class PolicyCandidates(CandidateGenerator):  # type: ignore[misc]
+class PolicyCandidates(CandidateGenerator):
     """Stands in the place of transformers' own generator, which drafts on its behalf."""
 
     def __init__(self, generation: Generation) -> None:
         """Takes part in one loop, and says so to ``generation``."""
         self._generation = generation
 
-    def get_candidates(
-        self, input_ids: torch.Tensor, **kwargs: Any
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def get_candidates(self, input_ids: torch.Tensor, **kwargs: Any) -> Any:
         """The text with a draft behind it, ``[1, length + n]``, and its logits, if it has any."""
         return self._generation.draft(input_ids)
 

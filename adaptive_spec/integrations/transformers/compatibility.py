@@ -51,13 +51,16 @@ _SHARED_CACHE = ("Gemma4Assistant", "Gemma4UnifiedAssistant")
 """Draft models that read the verifier's cache."""
 
 _WHY_NOT = {
-    "assistant_tokenizer": "tau would count the assistant's tokens, while passes verify the model's; "
-    "use an assistant with the model's own tokenizer, or prompt lookup",
-    "assistant_ensemble_weight": "it accepts tokens that the model would not have chosen; leave it "
-    "out",
-    "use_mtp": "its heads draft a fixed number of tokens; leave it out, or use another drafter",
-    "speculation_type": "its drafts are blocks of a fixed size; leave it out, or use another drafter",
-    "assistant_model": "this one drafts a fixed number of tokens; use a draft model of its own cache",
+    "assistant_tokenizer": (
+        "tau would count the assistant's tokens, while passes verify the model's; use an assistant "
+        "with the model's own tokenizer, or prompt lookup"
+    ),
+    "assistant_ensemble_weight": (
+        "it accepts tokens that the model would not have chosen; leave it out"
+    ),
+    "use_mtp": "its heads draft a fixed number of tokens; use another drafter",
+    "speculation_type": "its drafts are blocks of a fixed size; use another drafter",
+    "assistant_model": "this one drafts a fixed number of tokens; use one with a cache of its own",
 }
 
 

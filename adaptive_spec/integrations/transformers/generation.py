@@ -121,9 +121,9 @@ class Generation:
         self._settle()
         run = self._run
         with run.lock:
-            for plan in (self._plan, self._under_way and self._under_way.plan):
-                if plan is not None:
-                    run.controller.withdraw(plan)
+            left = (self._plan, None if self._under_way is None else self._under_way.plan)
+            for plan in filter(None, left):
+                run.controller.withdraw(plan)
             run.controller.release(self._rows, finished=not failed)
             if failed:
                 run.tally.end(None)

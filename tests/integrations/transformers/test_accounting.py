@@ -110,7 +110,7 @@ def test_it_is_known_what_ended_a_text(options: dict[str, Any], reason: str) -> 
     assert run.controller.running.size == 0
 
 
-class Failing(StoppingCriteria):  # type: ignore[misc]
+class Failing(StoppingCriteria):
     """Raises in some cycle, or ends the text there."""
 
     def __init__(self, cycle: int, error: BaseException | None) -> None:

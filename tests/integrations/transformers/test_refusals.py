@@ -171,7 +171,8 @@ def test_an_assistant_drafts_within_its_context() -> None:
 
 
 def test_encoder_decoder_models_are_driven_too() -> None:
-    config = T5Config(
+    make: Any = T5Config
+    config = make(
         vocab_size=61,
         d_model=16,
         d_kv=8,

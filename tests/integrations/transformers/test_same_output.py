@@ -145,7 +145,7 @@ def _chance_of(
     return float(stats.chisquare(got, wanted * got.sum() / wanted.sum()).pvalue)
 
 
-class Heard(BaseStreamer):  # type: ignore[misc]
+class Heard(BaseStreamer):
     """Keeps what it is given."""
 
     def __init__(self) -> None:
@@ -171,14 +171,14 @@ def test_streamers_get_every_token() -> None:
 
 
 def test_text_can_be_streamed(capsys: pytest.CaptureFixture[str]) -> None:
-    tokenizer = byte_level_tokenizer()
+    tokenizer: Any = byte_level_tokenizer()
     with adaptive(model(), Scripted()):
         text = tokens(generate(assistant_model=draft(), streamer=TextStreamer(tokenizer)))
     assert capsys.readouterr().out.strip() == tokenizer.decode(text).strip()
 
 
 def test_stop_strings_end_the_text_where_transformers_ends_it() -> None:
-    tokenizer = byte_level_tokenizer()
+    tokenizer: Any = byte_level_tokenizer()
     verifier = tiny_llama(0, vocab_size=len(tokenizer))
     prompt = tokenizer("the end of the end of the").input_ids
     plain = tokens(generate(verifier=verifier, prompt=prompt))
@@ -200,7 +200,7 @@ def test_stop_strings_end_the_text_where_transformers_ends_it() -> None:
     assert len(tokens(output)) <= len(own)
 
 
-class Shifted(LogitsProcessor):  # type: ignore[misc]
+class Shifted(LogitsProcessor):
     """Forbids every other token, in turn."""
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
@@ -211,12 +211,12 @@ class Shifted(LogitsProcessor):  # type: ignore[misc]
 
 @pytest.mark.parametrize("drafter", DRAFTERS)
 def test_logits_processors_are_heeded(drafter: str) -> None:
-    options = {"logits_processor": [Shifted()], "no_repeat_ngram_size": 2}
+    options: dict[str, Any] = {"logits_processor": [Shifted()], "no_repeat_ngram_size": 2}
     output = driven(Scripted(), **drafts_by(drafter), **options)
     assert tokens(output) == tokens(generate(**options))
 
 
-class After(StoppingCriteria):  # type: ignore[misc]
+class After(StoppingCriteria):
     """Ends a text at some length."""
 
     def __init__(self, length: int) -> None:
