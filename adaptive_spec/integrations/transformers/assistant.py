@@ -30,6 +30,7 @@ from adaptive_spec.policy import DraftSignals
 _STEERED_BY = (
     "assistant_model",
     "num_assistant_tokens",
+    "main_model_max_length",
     "generation_config",
     "assistant_generation_config",
     "assistant_kwargs",
@@ -95,7 +96,9 @@ class AssistantSource(DraftSource):
         listener = _Listener(length, signals, keep_drafting)
         if keep_drafting is not None:
             kwargs["stopping_criteria"] = StoppingCriteriaList([listener])
-        inner.num_assistant_tokens = tau
+        # As many as were asked for: the controller keeps the call's limit, and an assistant that is
+        # only to read drafts a token behind the last one, which nobody verifies.
+        inner.num_assistant_tokens, inner.main_model_max_length = tau, length + tau + 1
         with _heard(self._model, listener) if signals or unknown else nullcontext(), self._layers():
             drafted, logits = inner.get_candidates(ids)
         inner.assistant_kwargs.pop("stopping_criteria", None)

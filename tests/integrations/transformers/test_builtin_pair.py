@@ -12,7 +12,7 @@ from adaptive_spec.integrations.transformers import adaptive, adaptive_generate
 from tests.decoding.scripted import Scripted
 
 PROMPT = "List three words that rhyme with light, then list the three words again."
-NEW_TOKENS = 24
+NEW_TOKENS = 12
 
 
 @pytest.fixture(scope="module")

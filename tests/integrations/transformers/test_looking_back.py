@@ -10,7 +10,7 @@ import torch
 from transformers.generation.candidate_generator import PromptLookupCandidateGenerator
 
 from adaptive_spec.integrations.transformers import adaptive
-from adaptive_spec.policy import Outcome, State
+from adaptive_spec.policy import Cycle, Decision, Outcome, State
 from adaptive_spec.traces import run_lengths_of
 from tests.decoding.looking_back import Watchful
 from tests.decoding.scripted import Scripted, Stopping
@@ -64,6 +64,25 @@ def test_an_assistant_tells_of_every_token_that_it_read() -> None:
     for at, known, length, proposes in facts:
         assert length == min(truth[at], known)
         assert proposes
+
+
+def test_an_assistant_reads_to_the_very_end_without_drafting() -> None:
+    policy = Reader()
+    with adaptive(model(), policy) as run:
+        text = tokens(generate(assistant_model=draft()))
+    assert text == tokens(generate())
+    assert run.statistics.drafted == 0
+    assert policy.told[-1].runs is not None
+    assert policy.told[-1].runs.known[0, 0] == len(text) - len(PROMPT)
+    truth = drafter_runs(text, len(PROMPT))
+    assert all(length == min(truth[at], known) for at, known, length, _ in told(policy.told))
+
+
+class Reader(Watchful):
+    """Drafts nothing, and reads everything."""
+
+    def decide(self, state: State[Any, Any], cycle: Cycle) -> Decision:
+        return Decision(cycle.clip(np.zeros(1)), catch_up=np.ones(1, np.bool_))
 
 
 def test_after_a_pause_the_assistant_drafts_as_if_it_had_never_been_refused() -> None:
