@@ -69,14 +69,14 @@ def test_the_head_that_comes_with_it_by_hand() -> None:
     head = read_head(DEFAULT_HEAD)
     assert head.fitted_on["verifier"] == "builtin"
     # A first token with q = 0.982, H = 0.2 and a margin of 5.05 logits: (4, 0.2, 1.8, 0), which is
-    # (3.720, -2.536, 3.181, -0.531) standardised. The hidden units are at -0.5482, 0.7360, 0.5558,
-    # 0.5491, 0.5486, 0.5486, 0.9992 and 0.9915. Weighed, the first seven come to 2.4313, the last
-    # to 0.6268, and the bias is -0.3426: sigmoid(2.7155) = 0.9379.
-    # One with q = 0.119, H = 4 and a margin of 0.105: standardised (-0.550, 0.020, -1.073, -0.531),
-    # hidden 0.6162, -0.9807, -0.5954, -0.6164, -0.6165, -0.6163, 0.7588 and -0.1642. Weighed, the
-    # first seven come to -1.4463, the last to -0.1038, with the bias: sigmoid(-1.8927) = 0.1309.
+    # (3.171, -2.060, 2.532, -0.593) standardised. The hidden units are at -0.4516, 0.4501, 0.7481,
+    # 0.4505, 0.4502, 0.4509, 0.9969 and 0.4511. Weighed, the first seven come to 2.3773, the last
+    # to 0.1855, and the bias is -0.1622: sigmoid(2.4006) = 0.9169.
+    # One with q = 0.119, H = 4 and a margin of 0.105: standardised (-0.982, 0.583, -1.260, -0.593),
+    # hidden 0.4055, -0.4067, -0.9957, -0.4061, -0.4065, -0.4051, -0.4350 and -0.4056. Weighed, the
+    # first seven come to -1.9276, the last to -0.1668, with the bias: sigmoid(-2.2567) = 0.0948.
     features = np.array([[4.0, 0.2, 1.8, 0.0], [-2.0, 4.0, 0.1, 0.0]])
-    assert head.acceptance(features).tolist() == pytest.approx([0.9379, 0.1309], abs=1e-4)
+    assert head.acceptance(features).tolist() == pytest.approx([0.9169, 0.0948], abs=1e-4)
 
 
 def test_its_spec_names_the_file(file: Path) -> None:
