@@ -12,19 +12,12 @@ from typing import Any
 import pytest
 
 from tests.integrations.vllm.misbehaving import ENTRY_POINTS
+from tests.integrations.vllm.tiny import save_tiny_pair
 
 ROOT = Path(__file__).resolve().parents[3]
 TIMEOUT_S = 900
 
 Run = Callable[..., list[dict[str, Any]]]
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All tests of this folder need vLLM."""
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.vllm)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -34,9 +27,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(scope="session")
-def environment(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Environment of a process that runs vLLM on the CPU, with policies for tests installed."""
-    del weights  # skips where they are not installed
     folder = tmp_path_factory.mktemp("policies")
     info = folder / "misbehaving-1.0.dist-info"
     info.mkdir()
@@ -51,14 +43,13 @@ def environment(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(map(str, (folder, ROOT))),
-        "VLLM_CPU_KVCACHE_SPACE": "1",
-        "VLLM_CPU_OMP_THREADS_BIND": "0-1",
+        # One thread: several wait for each other at every step, long where other work is done.
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "OMP_NUM_THREADS": "1",
         "VLLM_LOGGING_LEVEL": "WARNING",
         "VLLM_NO_USAGE_STATS": "1",
-        # Without Intel's OpenMP, speculation on a CPU is many times slower; its threads are not to
-        # wait for each other actively.
+        # Without Intel's OpenMP, speculation on a CPU is many times slower.
         **({"LD_PRELOAD": str(openmp)} if openmp.is_file() else {}),
-        "KMP_BLOCKTIME": "0",
     }
 
 
@@ -89,12 +80,19 @@ def run_engine(environment: dict[str, str], tmp_path_factory: pytest.TempPathFac
     return run
 
 
+@pytest.fixture(scope="session")
+def tiny_pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Folders of a tiny verifier and its draft."""
+    return save_tiny_pair(tmp_path_factory.mktemp("tiny"))
+
+
 ENGINE: dict[str, Any] = {
     "dtype": "float32",
     "enforce_eager": True,
-    "max_model_len": 1024,
     "max_num_seqs": 8,
-    "max_num_batched_tokens": 256,
+    "max_num_batched_tokens": 64,
+    "block_size": 32,
+    "kv_cache_memory_bytes": 2**28,
     "seed": 0,
 }
-"""What all engines have in common: float32 for exact outputs; prompts longer than 256 are cut up."""
+"""What all engines have in common: float32 for exact outputs; prompts longer than 64 are cut up."""

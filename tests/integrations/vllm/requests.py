@@ -2,35 +2,41 @@
 
 from typing import Any
 
-from adaptive_spec.prompts import demo_prompts
+import numpy as np
 
-_TURN = "<|im_start|>{}\n{}<|im_end|>\n"
+from adaptive_spec.prompts import demo_prompts
+from tests.integrations.vllm.tiny import VOCABULARY
+
+
+def of_tokens(max_tokens: int, count: int = 12) -> list[dict[str, Any]]:
+    """For the tiny pair; every fourth prompt is the first one again."""
+    rng = np.random.default_rng(0)
+    lengths = [150, 4, 20, 90]
+    prompts = [rng.integers(VOCABULARY, size=lengths[i % 4]).tolist() for i in range(count)]
+    return [
+        {
+            "prompt": {"prompt_token_ids": prompts[0 if i % 4 == 3 else i]},
+            "sampling": {"max_tokens": max_tokens, "detokenize": False},
+        }
+        for i in range(count)
+    ]
 
 
 def in_template(text: str) -> str:
     """A user's message as the built-in verifier is given it."""
-    return _TURN.format("user", text) + "<|im_start|>assistant\n"
+    return f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n"
 
 
-def mixed(max_tokens: int) -> list[dict[str, Any]]:
-    """Twelve requests: eight prompts, one of them twice more, three with something of their own."""
-    texts = [prompt.prompt for prompt in demo_prompts()]
+def of_texts(max_tokens: int) -> list[dict[str, Any]]:
+    """For the built-in pair; some end by a word, or have to obey a grammar."""
+    texts = [prompt.prompt for prompt in demo_prompts()][:3]
     requests: list[dict[str, Any]] = [
-        {"prompt": in_template(text), "sampling": {"max_tokens": max_tokens}}
-        for text in (*texts, texts[0], texts[0])
+        {"prompt": in_template(text), "sampling": {"max_tokens": max_tokens}} for text in texts
     ]
-    requests.append(
-        {
-            "prompt": in_template("Name a year."),
-            "sampling": {"max_tokens": max_tokens, "regex": "In [0-9]{4} and in [0-9]{4}"},
-        }
-    )
-    requests.append(
-        {
-            "prompt": in_template("Count from one to ten, in words."),
-            "sampling": {"max_tokens": max_tokens, "stop": ["five"]},
-        }
-    )
+    grammar = {"regex": "In [0-9]{4} and in [0-9]{4}", "max_tokens": max_tokens}
+    requests.append({"prompt": in_template("Name a year."), "sampling": grammar})
+    stopped = {"stop": ["five"], "max_tokens": max_tokens}
+    requests.append({"prompt": in_template("Count to ten, in words."), "sampling": stopped})
     return requests
 
 

@@ -1,19 +1,20 @@
-"""vLLM offline: what it says is its own, and what it counts is what the policy was told."""
+"""vLLM offline, with a tiny pair: what it says is its own, and what it counts is what the policy was told."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.integrations.vllm.conftest import Run
-from tests.integrations.vllm.pair import draft_folder, verifier_folder
-from tests.integrations.vllm.requests import mixed, wishing
+from tests.integrations.vllm.requests import of_tokens, wishing
+
+pytestmark = pytest.mark.vllm
 
 NUM_TOKENS = 5
-REQUESTS = mixed(max_tokens=40)
+REQUESTS = of_tokens(max_tokens=40)
 WISHES = {"max_draft_tokens": 0, "request_class": "patient"}
 WISHER = 2
 
-LOOKUP = {"method": "ngram", "prompt_lookup_min": 2, "prompt_lookup_max": 4}
 CLASSES = {"hasty": {}, "patient": {"budget": {"average_passes": 30}}}
 
 RUNS: list[dict[str, Any]] = [
@@ -44,29 +45,34 @@ WHOLE = [name for name in NAMES if name != "ended"]
 
 
 @pytest.fixture(scope="session")
-def plain(run_engine: Run) -> list[dict[str, Any]]:
+def plain(run_engine: Run, tiny_pair: tuple[Path, Path]) -> list[dict[str, Any]]:
     """Outputs without speculation."""
-    [result] = run_engine([{"requests": REQUESTS}], model=str(verifier_folder()))
-    return list(result["outputs"])
+    return list(run_engine([{"requests": REQUESTS}], **_model(tiny_pair))[0]["outputs"])
 
 
 @pytest.fixture(scope="session", params=["ngram", "draft_model"])
-def served(request: pytest.FixtureRequest, run_engine: Run) -> dict[str, dict[str, Any]]:
+def served(
+    request: pytest.FixtureRequest, run_engine: Run, tiny_pair: tuple[Path, Path]
+) -> dict[str, dict[str, Any]]:
     """All runs of an engine that speculates, by name.
 
     There is less room in its cache than eight requests take, so that some are preempted.
     """
-    of_method = LOOKUP
+    of_method = {"method": "ngram", "prompt_lookup_min": 1, "prompt_lookup_max": 3}
     if request.param == "draft_model":
-        of_method = {"method": "draft_model", "model": str(draft_folder())}
+        of_method = {"method": "draft_model", "model": str(tiny_pair[1])}
     results = run_engine(
         RUNS,
-        model=str(verifier_folder()),
+        **_model(tiny_pair),
         speculative_config={**of_method, "num_speculative_tokens": NUM_TOKENS},
         per_request_spec_decode_metrics="detailed",
-        num_gpu_blocks_override=14,
+        num_gpu_blocks_override=20,
     )
     return dict(zip(NAMES, results, strict=True))
+
+
+def _model(pair: tuple[Path, Path]) -> dict[str, Any]:
+    return {"model": str(pair[0]), "skip_tokenizer_init": True}
 
 
 @pytest.mark.parametrize("name", WHOLE)
