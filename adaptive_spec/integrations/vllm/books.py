@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from adaptive_spec._files import atomic_write
+from adaptive_spec.errors import ConfigError
 from adaptive_spec.integrations.safety import SafePolicy
 from adaptive_spec.integrations.vllm.guard import Guard
 from adaptive_spec.integrations.vllm.steering import Steering
@@ -26,15 +28,26 @@ class Books:
         guard: Guard,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Sets up; with a path of None nothing is written."""
+        """Sets up, and writes the first ones; with a path of None nothing is written.
+
+        Raises:
+          ConfigError: they cannot be written there.
+        """
         self._path = None if path is None else Path(path)
         self._steering = steering
         self._policy = policy
         self._guard = guard
         self._clock = clock
-        self._written_s = -_EVERY_S
+        self._written_s = -math.inf
+        try:
+            self.keep(at_once=True)
+        except OSError as error:
+            raise ConfigError(
+                f"books = {path!r}: cannot be written ({error.strerror}); name a file in a folder "
+                "that is there, or leave it out"
+            ) from None
 
-    def keep(self, at_once: bool) -> None:
+    def keep(self, *, at_once: bool) -> None:
         """Writes them if it is time to, or at once."""
         now = self._clock()
         if self._path is None or (now - self._written_s < _EVERY_S and not at_once):

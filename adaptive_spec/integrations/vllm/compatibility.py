@@ -52,35 +52,12 @@ class Engine:
         return ConstantCosts(draft=0.125 if self.drafts_ahead else 0.0, verify=0.02)
 
 
-def require_supported(
-    engine: Engine, configuration: Configuration, policy: Policy[Any, Any], costs: CostModel
-) -> None:
-    """Refuses what does not fit together.
+def require_supported(engine: Engine) -> None:
+    """Refuses engines in which no policy can be driven.
 
     Raises:
       ConfigError: with the reason, and what to change.
     """
-    _require_engine(engine)
-    if policy.looks_inside_draft and policy.needs_signals:
-        raise ConfigError(
-            f"policy = {configuration.policy!r} looks inside the draft as it is written, which "
-            "vLLM does not show; take one that decides beforehand, such as 'auto'"
-        )
-    promised = configuration.by_class.constraints
-    if engine.async_scheduling and any(one.can_end_requests for one in promised):
-        raise ConfigError(
-            "constraints: a hard budget, max_passes and deadline_ms may end a request, and with "
-            "asynchronous scheduling vLLM has begun its next pass by then; use "
-            "--no-async-scheduling, or an average budget and a latency target"
-        )
-    if costs.time_unit != "ms" and any(one.latency is not None for one in promised):
-        raise ConfigError(
-            "constraints: latency is in milliseconds, and costs are in plain passes; give the time "
-            "of a plain pass as in costs = 'draft=0.1,verify=0.02,plain_ms=25', or a profile"
-        )
-
-
-def _require_engine(engine: Engine) -> None:
     if _release(engine.version) < OLDEST:
         raise ConfigError(
             f"vLLM {engine.version} is not supported; 0.32 or newer is: pip install 'vllm>=0.32'"
@@ -116,6 +93,33 @@ def _require_engine(engine: Engine) -> None:
     ):
         if found:
             raise ConfigError(f"{what} is not supported; {fix}, or drop --scheduler-cls")
+
+
+def require_fitting(
+    engine: Engine, configuration: Configuration, policy: Policy[Any, Any], costs: CostModel
+) -> None:
+    """Refuses what does not fit together.
+
+    Raises:
+      ConfigError: with the reason, and what to change.
+    """
+    if policy.looks_inside_draft and policy.needs_signals:
+        raise ConfigError(
+            f"policy = {configuration.policy!r} looks inside the draft as it is written, which "
+            "vLLM does not show; take one that decides beforehand, such as 'auto'"
+        )
+    promised = configuration.by_class.constraints
+    if engine.async_scheduling and any(one.can_end_requests for one in promised):
+        raise ConfigError(
+            "constraints: a hard budget, max_passes and deadline_ms may end a request, and with "
+            "asynchronous scheduling vLLM has begun its next pass by then; use "
+            "--no-async-scheduling, or an average budget and a latency target"
+        )
+    if costs.time_unit != "ms" and any(one.latency is not None for one in promised):
+        raise ConfigError(
+            "constraints: latency is in milliseconds, and costs are in plain passes; give the time "
+            "of a plain pass as in costs = 'draft=0.1,verify=0.02,plain_ms=25', or a profile"
+        )
 
 
 def _release(version: str) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ from adaptive_spec.integrations.driver import Driver
 from adaptive_spec.integrations.safety import SafePolicy
 from adaptive_spec.integrations.trial import require_working
 from adaptive_spec.integrations.vllm.books import Books
-from adaptive_spec.integrations.vllm.compatibility import Engine, require_supported
+from adaptive_spec.integrations.vllm.compatibility import Engine, require_fitting, require_supported
 from adaptive_spec.integrations.vllm.guard import Guard
 from adaptive_spec.integrations.vllm.steering import Steering
 
@@ -71,15 +71,15 @@ class AdaptiveScheduler(SyncScheduler):  # type: ignore[misc]  # vLLM is not the
           AdaptiveSpecError: a configuration that cannot be driven, with the reason.
         """
         engine = describe(vllm_config)
-        configuration = read_configuration(vllm_config.additional_config)
-        policy = configuration.make_policy(engine.num_speculative_tokens)
+        require_supported(engine)
         require_expected_interface()
-        safe = SafePolicy(policy, engine.num_speculative_tokens)
-        longest = engine.num_speculative_tokens
-        controller = configuration.controller(safe, longest, engine.costs)
-        require_supported(engine, configuration, policy, controller.costs)
-        require_working(configuration.controller(policy, longest, engine.costs))
-        super().__init__(vllm_config, *args, **kwargs)
+        configuration = read_configuration(vllm_config.additional_config)
+        longest, costs = engine.num_speculative_tokens, engine.costs
+        policy = configuration.make_policy(longest)
+        safe = SafePolicy(policy, longest)
+        controller = configuration.controller(safe, longest, costs)
+        require_fitting(engine, configuration, policy, controller.costs)
+        require_working(configuration.controller(policy, longest, costs))
         one_width = configuration.widths is not None
         driver = Driver(controller, drafts_ahead=engine.drafts_ahead)
         self._steering = Steering(driver, placeholders=self._placeholders, one_width=one_width)
@@ -87,6 +87,7 @@ class AdaptiveScheduler(SyncScheduler):  # type: ignore[misc]  # vLLM is not the
         self._books = Books(configuration.books, self._steering, safe, self._guard)
         self._clerk = Guard(configuration.decision_limit_ms)
         self._farewells: list[tuple[Request, EndReason]] = []
+        super().__init__(vllm_config, *args, **kwargs)
         if self.dynamic_sd_lookup is None and not one_width:
             # vLLM pads requests whose prompt is cached as if they had a draft, unless it has a
             # table of draft lengths by batch size. This one says what it does without.
@@ -114,7 +115,7 @@ class AdaptiveScheduler(SyncScheduler):  # type: ignore[misc]  # vLLM is not the
         )
         self._guard.call(self._learn, scheduler_output, before)
         self._say_farewell(outputs)
-        self._clerk.call(self._books.keep, not self.requests)
+        self._clerk.call(self._keep_books, not self.requests)
         return outputs
 
     def finish_requests(
@@ -126,7 +127,7 @@ class AdaptiveScheduler(SyncScheduler):  # type: ignore[misc]  # vLLM is not the
         return finished
 
     def shutdown(self) -> None:
-        self._clerk.call(self._books.keep, True)
+        self._clerk.call(self._keep_books, True)
         super().shutdown()
 
     def _sampled(
@@ -155,6 +156,9 @@ class AdaptiveScheduler(SyncScheduler):  # type: ignore[misc]  # vLLM is not the
 
     def _release(self, request: Request) -> None:
         self._steering.release(request.request_id, finished=request.status in _RAN_OUT)
+
+    def _keep_books(self, at_once: bool) -> None:
+        self._books.keep(at_once=at_once)
 
     def _end_spent(self) -> None:
         """Ends requests whose passes or whose time is spent, with the text so far."""

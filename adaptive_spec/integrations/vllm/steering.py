@@ -27,7 +27,7 @@ _FIELDS = ("request_class", "max_draft_tokens")
 
 
 class Wishes(NamedTuple):
-    """What a request says in ``SamplingParams.extra_args["adaptive_spec"]``.
+    """What a request says in ``SamplingParams.extra_args``.
 
     Attributes:
       request_class: its class in the constraints; None for the first.
@@ -240,12 +240,11 @@ def read_wishes(extra_args: Mapping[str, Any] | None, constraints: Any) -> Wishe
     """What a request asks for; what cannot be had is logged and left out, for it has begun.
 
     Args:
-      extra_args: of its sampling parameters.
+      extra_args: of its sampling parameters, with a mapping ``adaptive_spec``, or with its fields
+        as ``adaptive_spec.request_class`` (``vllm_xargs`` over HTTP takes no mappings).
       constraints: with the classes that there are.
     """
-    given = (extra_args or {}).get(SECTION)
-    if given is None:
-        return Wishes()
+    given = _section(extra_args or {})
     if not isinstance(given, Mapping) or not set(given) <= set(_FIELDS):
         _log.warning("extra_args: %s = %r; allowed are %s", SECTION, given, ", ".join(_FIELDS))
         return Wishes()
@@ -260,3 +259,10 @@ def read_wishes(extra_args: Mapping[str, Any] | None, constraints: Any) -> Wishe
         _log.warning("extra_args: max_draft_tokens = %r; it must be an integer, 0 or more", longest)
         longest = None
     return Wishes(name, longest)
+
+
+def _section(extra_args: Mapping[str, Any]) -> Any:
+    prefix = f"{SECTION}."
+    flat = {k.removeprefix(prefix): v for k, v in extra_args.items() if k.startswith(prefix)}
+    section = extra_args.get(SECTION, {})
+    return {**flat, **section} if isinstance(section, Mapping) else section

@@ -10,6 +10,7 @@ from adaptive_spec import Cycle, Decision, Empty, Outcome, Policy, State
 MODULE = __name__
 ENTRY_POINTS = {
     "test-ragged": f"{MODULE}:Ragged",
+    "test-broken": f"{MODULE}:Broken",
     "test-raises": f"{MODULE}:Raises",
     "test-nan": f"{MODULE}:AnswersNan",
     "test-stalls": f"{MODULE}:Stalls",
@@ -28,6 +29,14 @@ class Ragged(Policy[Empty, Empty]):
 
     def update(self, state: State[Empty, Empty], outcome: Outcome) -> State[Empty, Empty]:
         return state
+
+
+@dataclass(frozen=True)
+class Broken(Ragged):
+    """Fails at once."""
+
+    def decide(self, state: State[Empty, Empty], cycle: Cycle) -> Decision:
+        raise ZeroDivisionError("on purpose")
 
 
 @dataclass(frozen=True)

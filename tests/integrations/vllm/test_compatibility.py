@@ -8,15 +8,16 @@ import pytest
 from adaptive_spec import ConfigError, ConstantCosts, make_policy
 from adaptive_spec.constraints import Constraints, LatencyTarget, PassBudget
 from adaptive_spec.integrations.configuration import Configuration
-from adaptive_spec.integrations.vllm.compatibility import Engine, require_supported
+from adaptive_spec.integrations.vllm.compatibility import Engine, require_fitting, require_supported
 
 ENGINE = Engine(version="0.32.0", method="draft_model", num_speculative_tokens=6)
 
 
 def check(engine: Engine = ENGINE, configuration: Configuration = Configuration()) -> None:  # noqa: B008
+    require_supported(engine)
     policy = make_policy(configuration.policy)
     costs = configuration.controller(policy, 6, engine.costs).costs
-    require_supported(engine, configuration, policy, costs)
+    require_fitting(engine, configuration, policy, costs)
 
 
 @pytest.mark.parametrize("version", ["0.32.0", "0.32.1+cpu", "0.40.0rc1", "1.0"])

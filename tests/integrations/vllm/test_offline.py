@@ -1,4 +1,4 @@
-"""vLLM offline, with a tiny pair: what it says is its own, and what it counts is what the policy was told."""
+"""vLLM offline, with a tiny pair: its text is its own, its counts are what the policy was told."""
 
 from pathlib import Path
 from typing import Any
@@ -11,36 +11,51 @@ from tests.integrations.vllm.requests import of_tokens, wishing
 pytestmark = pytest.mark.vllm
 
 NUM_TOKENS = 5
-REQUESTS = of_tokens(max_tokens=40)
+REQUESTS = of_tokens(max_tokens=32)
 WISHES = {"max_draft_tokens": 0, "request_class": "patient"}
 WISHER = 2
 
 CLASSES = {"hasty": {}, "patient": {"budget": {"average_passes": 30}}}
 
+PATIENT = {"decision_limit_ms": 60_000.0}  # where other work is done, everything may be slow
+
 RUNS: list[dict[str, Any]] = [
     {
         "name": "auto",
-        "configuration": {"policy": "auto", "classes": CLASSES},
+        "configuration": {"policy": "auto", "classes": CLASSES, **PATIENT},
         "requests": wishing(REQUESTS, WISHER, **WISHES),
     },
     {"name": "stock", "requests": REQUESTS},
     *(
-        {"name": name, "configuration": {"policy": f"test-{name}"}, "requests": REQUESTS}
-        for name in ("ragged", "raises", "nan", "stalls")
+        {
+            "name": name,
+            "configuration": {"policy": f"test-{name}", **PATIENT},
+            "requests": REQUESTS,
+        }
+        for name in ("ragged", "raises", "nan")
     ),
     {
+        "name": "stalls",
+        "configuration": {"policy": "test-stalls", "decision_limit_ms": 900.0},
+        "requests": REQUESTS,
+    },
+    {
         "name": "uniform",
-        "configuration": {"policy": "test-ragged", "widths": [0, 2, 4]},
+        "configuration": {"policy": "test-ragged", "widths": [0, 2, 4], **PATIENT},
         "requests": REQUESTS,
     },
     {
         "name": "ended",
-        "configuration": {"policy": "auto", "constraints": {"budget": {"max_passes": 12}}},
+        "configuration": {
+            "policy": "auto",
+            "constraints": {"budget": {"max_passes": 12}},
+            **PATIENT,
+        },
         "requests": REQUESTS,
     },
 ]
 NAMES = [run["name"] for run in RUNS]
-OF_A_POLICY = [name for name in NAMES if name != "stock"]
+OF_A_POLICY = [name for name in NAMES if name not in ("stock", "stalls")]
 WHOLE = [name for name in NAMES if name != "ended"]
 
 
@@ -128,7 +143,13 @@ def test_a_policy_that_fails_costs_no_request(
     served: dict[str, dict[str, Any]], name: str, says: str
 ) -> None:
     assert says in served[name]["books"]["policy_failure"]
-    assert served["auto"]["log"].count(f"policy {'Raises' if name == 'raises' else 'AnswersNan'}") == 1
+    assert (
+        served["auto"]["log"].count(f"policy {'Raises' if name == 'raises' else 'AnswersNan'}") == 1
+    )
+
+
+def test_a_policy_that_stalls_is_given_up(served: dict[str, dict[str, Any]]) -> None:
+    assert "were slow" in served["stalls"]["books"]["gave_up"]
 
 
 def test_requests_whose_passes_are_spent_end_with_the_text_so_far(

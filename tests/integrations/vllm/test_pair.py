@@ -13,7 +13,10 @@ pytestmark = pytest.mark.vllm
 
 REQUESTS = of_texts(max_tokens=24)
 RUNS: list[dict[str, Any]] = [
-    {"configuration": {"policy": "auto"}, "requests": REQUESTS},
+    {
+        "configuration": {"policy": "auto", "decision_limit_ms": 60_000.0},
+        "requests": REQUESTS,
+    },
     {"requests": REQUESTS},
 ]
 

@@ -197,6 +197,7 @@ def test_a_step_that_was_not_planned_here_is_left_alone() -> None:
         ({"kv_transfer_params": {}}, Wishes()),
         ({"adaptive_spec": {"request_class": "free"}}, Wishes("free")),
         ({"adaptive_spec": {"max_draft_tokens": 0}}, Wishes(None, 0)),
+        ({"adaptive_spec.request_class": "free", "other": 1}, Wishes("free")),
     ],
 )
 def test_wishes_are_read(given_: Any, found: Wishes) -> None:

@@ -5,7 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from tests.tiny_models import perturbed
 
@@ -13,7 +16,7 @@ VOCABULARY = 128
 
 
 def save_tiny_pair(folder: Path) -> tuple[Path, Path]:
-    """Folders of the verifier and of its draft. They come without a tokenizer."""
+    """Folders of the verifier and of its draft, whose tokens are the words w0, w1, ..."""
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=VOCABULARY,
@@ -32,7 +35,11 @@ def save_tiny_pair(folder: Path) -> tuple[Path, Path]:
     with torch.no_grad():
         for weight in verifier.parameters():
             weight.mul_(4.0 if weight.dim() > 1 else 1.0)  # so that it does not repeat one token
+    words = Tokenizer(WordLevel({f"w{i}": i for i in range(VOCABULARY)}, unk_token="w0"))
+    words.pre_tokenizer = Whitespace()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words)
     models: dict[str, Any] = {"verifier": verifier, "draft": perturbed(copy.deepcopy(verifier))}
     for name, model in models.items():
         model.save_pretrained(folder / name)
+        tokenizer.save_pretrained(folder / name)
     return folder / "verifier", folder / "draft"
