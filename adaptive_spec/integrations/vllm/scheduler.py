@@ -96,7 +96,7 @@ class AdaptiveScheduler(SyncScheduler):  # type: ignore[misc]  # vLLM is not the
 
     def schedule(self, throttle_prefills: bool = False) -> SchedulerOutput:
         self._guard.call(self._end_spent)
-        self._guard.call(self._steering.cut_drafts_at_hand, self.running)
+        self._guard.call(self._steering.before_schedule, self.running)
         output = super().schedule(throttle_prefills)
         self._guard.call(self._steering.after_schedule, output, self.requests)
         return output

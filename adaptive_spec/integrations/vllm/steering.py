@@ -58,7 +58,7 @@ class _Begun(NamedTuple):
     """A step under way.
 
     Attributes:
-      step: for the driver; ``at_s``: when it was begun.
+      step: for the driver; ``at_s``: when it began to be planned.
       drafted: tokens verified, by request.
     """
 
@@ -101,10 +101,16 @@ class Steering:
         self._longest: dict[str, int] = {}  # by request that wishes for short drafts
         self._cut_to: dict[str, int] = {}  # by request whose draft is being made
         self._begun: dict[int, _Begun] = {}  # by identity of the scheduler's output
+        self._planned_s = 0.0
         self._last_s = 0.0
 
-    def cut_drafts_at_hand(self, running: Iterable[Any]) -> None:
-        """Before a step is planned: decides how much of the drafts at hand is verified."""
+    def before_schedule(self, running: Iterable[Any]) -> None:
+        """Before a step is planned: decides how much of the drafts at hand is verified.
+
+        Args:
+          running: requests that run; drafts of theirs are cut.
+        """
+        self._planned_s = self._clock()
         if self.driver.drafts_ahead:
             return
         requests = {
@@ -125,7 +131,6 @@ class Steering:
           output: the scheduler's; its ``num_spec_tokens_to_schedule`` is set.
           requests: all of the scheduler's.
         """
-        began = self._clock()
         self.driver.withdraw(output.preempted_req_ids or ())
         verified = output.scheduled_spec_decode_tokens
         sampling = [one for one in output.num_scheduled_tokens if self._samples(requests[one])]
@@ -141,7 +146,7 @@ class Steering:
             self._ask_for(tau, output, requests)
         comparable = output.total_num_scheduled_tokens == len(drafted) + sum(drafted.values())
         step = Step(carried_out, drafts_for, comparable)
-        self._begun[id(output)] = _Begun(step, began, drafted)
+        self._begun[id(output)] = _Begun(step, self._planned_s, drafted)
 
     def cut_drafts(self, request_ids: Iterable[str], drafts: list[list[int]]) -> None:
         """Drafts came back from the drafter: cuts them, in place, to what was decided."""

@@ -63,7 +63,7 @@ class StandIn:
 
     def step(self, *, skip: set[str] = frozenset(), preempt: set[str] = frozenset()) -> None:  # type: ignore[assignment]
         """Plans a step, and runs it or the one before."""
-        self.steering.cut_drafts_at_hand(self.requests.values())
+        self.steering.before_schedule(self.requests.values())
         verified, scheduled = {}, {}
         for one, request in self.requests.items():
             if one in preempt:

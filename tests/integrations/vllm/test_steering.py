@@ -212,3 +212,14 @@ def test_wishes_that_cannot_be_had_are_logged(wish: Any, caplog: pytest.LogCaptu
     with caplog.at_level(logging.WARNING):
         assert read_wishes({"adaptive_spec": wish}, ByClass()) == Wishes()
     assert "extra_args" in caplog.text
+
+
+def test_a_step_takes_from_its_planning_or_the_last_outcome_until_its_own() -> None:
+    policy = Stubborn(lambda cycle: cycle.clip(cycle.max_tau))
+    stand_in = engine(drafts_ahead=False, policy=policy)
+    now = iter([10.0, 10.5, 20.0, 20.25])  # seconds at which steps are planned, and known
+    stand_in.steering._clock = lambda: next(now)
+    stand_in.add(StandInRequest("a", max_tokens=100))
+    stand_in.step()
+    stand_in.step()
+    assert policy.outcomes[1].verify_ms.tolist() == pytest.approx([250.0])
