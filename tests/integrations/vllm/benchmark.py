@@ -70,7 +70,12 @@ def run_engine(llm: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> lis
     with tempfile.TemporaryDirectory() as folder:
         job, result = Path(folder, "job.json"), Path(folder, "result.json")
         job.write_text(json.dumps({"llm": {**common, **llm}, "runs": [*runs]}), encoding="utf-8")
-        command = [sys.executable, "-m", "tests.integrations.vllm.engine_run", job, result]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.integrations.vllm.engine_run",
+            *map(str, (job, result)),
+        ]
         subprocess.run(command, env={**os.environ, **environ}, check=True)
         return [run["seconds"] for run in json.loads(result.read_text(encoding="utf-8"))]
 

@@ -65,7 +65,7 @@ class AnswersNan(_Later):
     """Answers NaN in mid-run."""
 
     def misbehave(self, cycle: Cycle) -> Decision:
-        return Decision(np.full(cycle.max_tau.shape, np.nan))  # type: ignore[arg-type]
+        return Decision(np.full(cycle.max_tau.shape, np.nan))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ down to the tokens used most, which no serving stack loads: here its layers get 
 """
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -29,7 +30,7 @@ def draft_folder() -> Path:
         config = trimmed.model.config
         config.vocab_size = verifier.config.vocab_size
         config.tie_word_embeddings = True
-        whole = type(verifier)(config).to(torch.float32)
+        whole: Any = type(verifier)(config).float()
         whole.set_input_embeddings(verifier.get_input_embeddings())
         whole.tie_weights()
         whole.load_state_dict(own_weights(trimmed), strict=False)

@@ -90,7 +90,7 @@ def _requests() -> list[Any]:
 def _run(scheduler: Any) -> tuple[dict[str, str], int]:
     """Two steps at a time, of which the older one's outcome comes before a third is planned."""
     rng = np.random.default_rng(0)
-    planned: list[Any] = []
+    planned: list[tuple[Any, list[str]]] = []
     finished: dict[str, str] = {}
     preemptions = width = 0
     while scheduler.has_requests():
@@ -107,7 +107,8 @@ def _run(scheduler: Any) -> tuple[dict[str, str], int]:
         ]
         planned.append((output, samples))
         if len(planned) > 1 or not output.num_scheduled_tokens:
-            finished |= _outcome(scheduler, *planned.pop(0), rng)
+            output, samples = planned.pop(0)
+            finished |= _outcome(scheduler, output, samples, rng)
     return finished, preemptions
 
 

@@ -48,7 +48,7 @@ RUNS: list[dict[str, Any]] = [
         "name": "ended",
         "configuration": {
             "policy": "auto",
-            "constraints": {"budget": {"max_passes": 12}},
+            "constraints": {"budget": {"max_passes": 6}},
             **PATIENT,
         },
         "requests": REQUESTS,
@@ -161,7 +161,7 @@ def test_requests_whose_passes_are_spent_end_with_the_text_so_far(
         assert other["token_ids"] == one["token_ids"][: len(other["token_ids"])]
         if other["stop_reason"] == "budget":
             assert other["finish_reason"] == "length"
-    assert served["ended"]["books"]["ledgers"]["all"]["passes"] <= 12 * len(REQUESTS)
+    assert served["ended"]["books"]["ledgers"]["all"]["passes"] <= 6 * len(REQUESTS)
 
 
 def test_requests_were_preempted(served: dict[str, dict[str, Any]]) -> None:

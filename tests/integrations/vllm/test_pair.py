@@ -36,7 +36,10 @@ def _model() -> dict[str, Any]:
 def test_the_text_is_vllm_s_own_and_so_are_the_counts(
     run_engine: Run, plain: list[dict[str, Any]], method: str
 ) -> None:
-    of_method = {"ngram": {"prompt_lookup_min": 2, "prompt_lookup_max": 4}, "draft_model": {}}
+    of_method: dict[str, dict[str, Any]] = {
+        "ngram": {"prompt_lookup_min": 2, "prompt_lookup_max": 4},
+        "draft_model": {},
+    }
     if method == "draft_model":
         of_method[method] = {"model": str(draft_folder())}
     auto, stock = run_engine(

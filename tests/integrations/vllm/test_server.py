@@ -66,7 +66,7 @@ def served(
     del flags["--enforce-eager"]
     command = [
         *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
-        *("--model", tiny_pair[0], "--served-model-name", "tiny", "--enforce-eager"),
+        *("--model", str(tiny_pair[0]), "--served-model-name", "tiny", "--enforce-eager"),
         *("--host", "127.0.0.1", "--port", str(port)),
         *("--speculative-config", json.dumps(speculation)),
         *("--scheduler-cls", "adaptive_spec.integrations.vllm.Scheduler"),
