@@ -85,6 +85,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "adaptive_spec.distillation",
     ),
     "adaptive_spec.integrations": (*RECORDS, *ENGINE, "adaptive_spec.integrations"),
+    "adaptive_spec.integrations.vllm": (
+        *RECORDS,
+        *ENGINE,
+        *(f"adaptive_spec.integrations.{part}" for part in ("configuration", "driver", "safety")),
+        "adaptive_spec.integrations.trial",
+        "adaptive_spec.integrations.vllm",
+    ),
     "adaptive_spec.testing": (*RECORDS, *ENGINE, "adaptive_spec.testing"),
     "adaptive_spec.cli": ("adaptive_spec",),  # all; and nobody else names cli
     "adaptive_spec.__main__": ("adaptive_spec.cli",),

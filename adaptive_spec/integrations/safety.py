@@ -28,9 +28,9 @@ AnswerT = TypeVar("AnswerT")
 class SafePolicy(Policy[Any, Any]):
     """Stands before a policy: once that fails, answers with a static tau for good.
 
-    A failure is an exception, or an answer that the interface does not allow (NaN among them). It is
-    logged once, with its traceback. The controller notices nothing, so that passes and promises are
-    accounted on.
+    A failure is an exception, or an answer that the interface does not allow (NaN among them). It
+    is logged once, with its traceback. The controller notices nothing, so that passes and promises
+    are accounted on.
 
     Attributes:
       policy: the policy itself; ``failure``: what it failed with, None while it works.

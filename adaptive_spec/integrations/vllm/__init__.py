@@ -1,4 +1,4 @@
-r"""Policies in vLLM, by configuration alone (docs/integrations/vllm.md).
+r"""Policies in vLLM, by configuration alone (docs/vllm.md).
 
 ::
 

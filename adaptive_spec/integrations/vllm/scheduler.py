@@ -235,6 +235,6 @@ def require_expected_interface() -> None:
     if missing:
         raise ConfigError(
             f"vLLM {vllm.__version__} has another scheduler than adaptive-spec knows (it lacks "
-            f"{', '.join(missing)}); take one that docs/integrations/vllm.md lists, or "
+            f"{', '.join(missing)}); take one that docs/vllm.md lists, or "
             "drop --scheduler-cls"
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from adaptive_spec.integrations.configuration import Configuration, read_configuration
 
-GUIDE = Path(__file__).resolve().parents[3] / "docs" / "integrations" / "vllm.md"
+GUIDE = Path(__file__).resolve().parents[3] / "docs" / "vllm.md"
 TEXT = GUIDE.read_text(encoding="utf-8")
 
 
