@@ -20,9 +20,6 @@ from adaptive_spec.integrations.driver import Driver, Step, Verified
 
 _log = logging.getLogger(__name__)
 
-PLACEHOLDER = -1
-"""What vLLM writes for a token that is drafted while the step that verifies it is planned."""
-
 _FIELDS = ("request_class", "max_draft_tokens")
 
 
@@ -222,14 +219,17 @@ class Steering:
         width = max(lengths.values(), default=0)
         if self._one_width:
             lengths = dict.fromkeys(lengths, width)
-        if lengths:
-            output.num_spec_tokens_to_schedule = width
-        for one, length in lengths.items():
-            if self._placeholders:
-                # A list of its own: vLLM's is shared by all requests.
-                requests[one].spec_token_ids = [PLACEHOLDER] * length
-            else:
-                self._cut_to[one] = length
+        if not lengths:
+            return
+        output.num_spec_tokens_to_schedule = width
+        if not self._placeholders:
+            self._cut_to.update(lengths)
+            return
+        for one in output.num_scheduled_tokens:
+            # A list of its own: vLLM's is shared by all requests. None may be longer than the
+            # drafts, not even those of requests that are left as they are.
+            longest = lengths.get(one, width)
+            requests[one].spec_token_ids = requests[one].spec_token_ids[:longest]
 
     def _count(self, verified: Mapping[str, Verified]) -> None:
         totals = self.totals

@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from adaptive_spec.integrations.vllm.steering import PLACEHOLDER, Steering
+from adaptive_spec.integrations.vllm.steering import Steering
+
+PLACEHOLDER = -1
+"""What vLLM plans for a token that is drafted later; its list of them is shared by all requests."""
 
 
 @dataclass
@@ -87,13 +90,18 @@ class StandIn:
             num_spec_tokens_to_schedule=self.num_tokens,
             num_invalid_spec_tokens=None,
         )
+        if self.late:
+            shared = [PLACEHOLDER] * self.num_tokens
+            for one in scheduled:
+                if not self.requests[one].is_prefill_chunk:
+                    self.requests[one].spec_token_ids = shared
         self.steering.after_schedule(output, self.requests)
         self.widths.append(output.num_spec_tokens_to_schedule)
-        self._unknown.append((output, set(self.requests)))
+        self._unknown.append(output)
         if not self.late or len(self._unknown) > 1:
-            self._run(*self._unknown.pop(0))
+            self._run(self._unknown.pop(0))
 
-    def _run(self, output: Any, then: set[str]) -> None:
+    def _run(self, output: Any) -> None:
         fared, ended, sampled = {}, {}, []
         for one in output.num_scheduled_tokens:
             request = self.requests.get(one)
@@ -113,7 +121,6 @@ class StandIn:
                 self.done.append(self.requests.pop(one))
                 ended[one] = True
         self.steering.learn(output, fared, ended)
-        del then
         if not self.late:
             self._draft(sampled, output.num_spec_tokens_to_schedule)
 
