@@ -171,8 +171,9 @@ class Keeper:
         for account, at in self._classes(now.request_class):
             some = now.take(at)
             price[at] = _price(account, some, remaining[at])
-            least[at] = self._least_tau(account, some, remaining[at], max_tau[at], price[at])
-            most[at] = self._largest_tau(account, some, max_tau[at], cycle_ms, at)
+            asked = self._least_tau(account, some, remaining[at], max_tau[at], price[at])
+            most[at] = self._largest_tau(account, some, max_tau[at], asked, cycle_ms, at)
+            least[at] = np.maximum(asked, self._hurried_tau(account, some))
         return Terms(price, least, most)
 
     def take(self, now: Counters) -> Payment:
@@ -235,7 +236,7 @@ class Keeper:
         max_tau: IntArray,
         price: FloatArray,
     ) -> IntArray:
-        """Least tau with which the request can still keep what was promised, ``[B]``.
+        """Least tau with which the request can still keep its budget, ``[B]``.
 
         With ``m`` passes left and ``r`` tokens to go, none can finish unless it drafts
         ``ceil(r / m) - 1`` tokens a cycle or more. In the last pass where ``r`` is unknown, and
@@ -249,38 +250,38 @@ class Keeper:
             least = np.where(unknown & (left == 1), max_tau, needed)
             over = ~account.granted(now.own_passes, now.passes, now.sequence_id)
             least = np.where(over, max_tau, least)
-        hurried = self._hurried_tau(account)
-        if price.any() or hurried:
-            phase = np.mod((now.sequence_id + now.passes) * _GOLDEN, 1.0)
-            pushed = least_tau(price, phase, max_tau, heeded=self._heeds_prices)
-            least = np.maximum(least, np.maximum(pushed, np.floor(hurried + phase)))
+        if price.any():
+            pushed = least_tau(price, _phase(now), max_tau, heeded=self._heeds_prices)
+            least = np.maximum(least, pushed)
         return least
 
-    def _hurried_tau(self, account: Account) -> float:
-        """Least tau where requests are late, fractions to be dealt out.
+    def _hurried_tau(self, account: Account, now: Counters) -> IntArray:
+        """Least tau where requests are late, ``[B]``.
 
         Until it is known what drafts bring, tokens are drafted to see; whether the target can be
         kept is not known before. A rule that knows no prices comes nearer to the fastest tau.
         """
         late, fastest = account.ledger.late_price(account.constraints), account.fastest_tau
         if late > 0 and not account.knows_drafts:
-            return 1.0
+            return np.ones_like(now.passes)
         if late > 0 and fastest is not None and not self._heeds_prices:
-            return fastest * late / (1.0 + late)
-        return 0.0
+            return np.floor(fastest * late / (1.0 + late) + _phase(now)).astype(np.int64)
+        return np.zeros_like(now.passes)
 
     def _largest_tau(
         self,
         account: Account,
         now: Counters,
         max_tau: IntArray,
+        least: IntArray,
         cycle_ms: Callable[[], FloatArray],
         at: Any,
     ) -> IntArray:
-        """Largest tau with which the request can still keep what was promised, ``[B]``.
+        """Largest tau with which the request can still keep its latency, ``[B]``.
 
         No cycle may end after the deadline; and where requests are late, a rule that knows no
-        prices comes nearer to the fastest tau.
+        prices comes nearer to the fastest tau, as far as its budget, which comes before the target,
+        leaves room: not below ``least``.
         """
         latency, most = account.constraints.latency, max_tau
         if latency is None:
@@ -293,7 +294,7 @@ class Keeper:
         late, fastest = account.ledger.late_price(account.constraints), account.fastest_tau
         if not self._heeds_prices and late > 0 and fastest is not None:
             spare = (self._max_draft_tokens - fastest) / (1.0 + late)
-            most = np.minimum(most, fastest + int(spare))
+            most = np.minimum(most, np.maximum(fastest + int(spare), least))
         return most
 
     def _classes(self, request_class: IntArray) -> Iterator[tuple[Account, Any]]:
@@ -304,6 +305,12 @@ class Keeper:
             return
         for i in np.unique(request_class).tolist():
             yield self.accounts[i], np.flatnonzero(request_class == i)
+
+
+def _phase(now: Counters) -> FloatArray:
+    """What deals fractions of tau out over cycles, ``[B]``, in [0, 1)."""
+    phase: FloatArray = np.mod((now.sequence_id + now.passes) * _GOLDEN, 1.0)
+    return phase
 
 
 def _price(account: Account, now: Counters, remaining: IntArray) -> FloatArray:

@@ -134,3 +134,13 @@ def test_two_promises_that_exclude_each_other_are_declared_and_the_budget_is_kep
     assert said.latency_for_budget_ms > 26
     assert mean(both[50:], "passes") <= 1.01 * 7
     assert max(request.price for request in both) < 64
+
+
+@pytest.mark.parametrize("spec", ["fixed:tau=0", "gammatune"])
+def test_a_policy_that_knows_no_prices_keeps_the_budget_of_two_promises(spec: str) -> None:
+    promised = Constraints(PassBudget(7.0), LatencyTarget(26.0))
+    both = Line(spec, alike(100), promised, ConstantCosts(2.0)).decode(range(100))
+    assert both[49].feasibility.infeasible
+    assert not both[49].feasibility.budget_infeasible
+    assert mean(both[50:], "passes") <= 1.01 * 7
+    assert max(request.price for request in both) < 64
