@@ -12,7 +12,7 @@ from adaptive_spec.cli.evidence import evidence
 from adaptive_spec.cli.fit_head import fit_head
 from adaptive_spec.cli.generate import generate
 from adaptive_spec.cli.groups import with_options
-from adaptive_spec.cli.import_run_lengths import import_run_lengths
+from adaptive_spec.cli.import_file import import_file
 from adaptive_spec.cli.policies import policies
 from adaptive_spec.cli.profile import profile
 from adaptive_spec.cli.record import record
@@ -55,7 +55,7 @@ app.command("record")(with_options(record))
 app.command("profile")(with_options(profile))
 app.command("distill")(with_options(distill))
 app.command("fit-head")(with_options(fit_head))
-app.command("import-run-lengths")(with_options(import_run_lengths))
+app.command("import")(with_options(import_file))
 app.command("simulate")(with_options(simulate))
 app.command("compare")(with_options(compare))
 app.command("evidence")(with_options(evidence))
