@@ -15,6 +15,7 @@ from adaptive_spec.cli.groups import with_options
 from adaptive_spec.cli.import_file import import_file
 from adaptive_spec.cli.policies import policies
 from adaptive_spec.cli.profile import profile
+from adaptive_spec.cli.recommend import recommend
 from adaptive_spec.cli.record import record
 from adaptive_spec.cli.simulate import simulate
 from adaptive_spec.cli.validate import validate
@@ -59,6 +60,7 @@ app.command("import")(with_options(import_file))
 app.command("simulate")(with_options(simulate))
 app.command("compare")(with_options(compare))
 app.command("evidence")(with_options(evidence))
+app.command("recommend")(with_options(recommend))
 app.command("validate")(with_options(validate))
 app.command("verify")(with_options(verify))
 app.command("policies")(with_options(policies))

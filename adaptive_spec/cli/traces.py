@@ -21,6 +21,11 @@ def trace_for(policies: Iterable[Policy[Any, Any]], path: Path, costs: CostModel
     needed = any(policy.looks_inside_draft or policy.takes_hints for policy in policies)
     traces = read_trace(path, signals=needed)
     costs.require_drafters(traces.info.drafter_names)
+    tell_exactness(path, traces)
+    return traces
+
+
+def tell_exactness(path: Path, traces: TraceSet) -> None:
+    """Says what replaying a trace can't tell."""
     if traces.info.exactness != "exact":
         note(f"{path}: {traces.info.exactness}: {MEANING[traces.info.exactness]}")
-    return traces

@@ -23,6 +23,7 @@ COMMANDS = (
     "import",
     "simulate",
     "compare",
+    "recommend",
     "validate",
     "verify",
     "policies",
