@@ -78,7 +78,7 @@ def sglang(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     stand_in("sglang.srt.runtime_context", attn_dp_enabled_of=None, get_parallel=lambda: parallel)
     stand_in(f"{SPECULATIVE}.spec_info", SpeculativeAlgorithm=None)
     stand_in("sglang.srt.utils", log_info_on_rank0=lambda logger, text: None)
-    modules = {
+    modules: dict[str, Any] = {
         "registry": load("sglang.srt.plugins.hook_registry"),
         "params": load(f"{SPECULATIVE}.adaptive_spec_params"),
         "state": load(f"{SPECULATIVE}.adaptive_runtime_state"),
