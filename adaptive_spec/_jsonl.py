@@ -1,4 +1,4 @@
-"""JSON Lines, read strictly: one object a line, and errors that name file and line."""
+"""JSON Lines and JSON, read strictly: objects, and errors that name file and line."""
 
 import json
 from collections.abc import Iterator
@@ -41,6 +41,33 @@ def read_objects(
         raise error(f"{name}: is empty; it needs at least one line")
 
 
+def read_json_or_lines(
+    path: str | Path, what: str, error: type[AdaptiveSpecError]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields ``(where, object)`` from JSON Lines, or from JSON: one object, or a list of them.
+
+    Args and raises are as of ``read_objects``; of a list, ``where`` names the item.
+    """
+    name = f"{what} {str(path)!r}"
+    try:
+        text = Path(path).read_bytes().decode("utf-8-sig")
+        value = json.loads(text)
+    except OSError as reason:
+        raise error(f"{name}: cannot be read ({reason.strerror or reason})") from None
+    except (ValueError, RecursionError):  # then every line is an object, or says what is wrong
+        yield from read_objects(path, what, error)
+        return
+    if isinstance(value, dict):
+        yield (name if "\n" in text.strip() else f"{name}, line 1"), value
+        return
+    if not isinstance(value, list) or not value:
+        raise error(f"{name}: expected a JSON object, a list of them, or JSON Lines")
+    for number, item in enumerate(value, start=1):
+        if not isinstance(item, dict):
+            raise error(f"{name}, item {number}: expected a JSON object, got {_brief(item)}")
+        yield f"{name}, item {number}", item
+
+
 def text_field(
     record: dict[str, Any],
     key: str,
@@ -73,6 +100,44 @@ def count_field(
     if type(value) is not int or not least <= value < 1 << 62:
         raise error(f"{where}: {key} = {_brief(value)}; it must be an integer of at least {least}")
     return value
+
+
+def counts_field(
+    record: dict[str, Any], key: str, where: str, error: type[AdaptiveSpecError], most: int
+) -> list[int]:
+    """A field that must be a list of integers from 0 to ``most``."""
+    values = record.get(key)
+    if not isinstance(values, list):
+        what = f"{key} = {_brief(values)}" if key in record else f"{key!r} is missing"
+        raise error(f"{where}: {what}; it must be a list of integers from 0, like [2, 0]")
+    for position, value in enumerate(values):
+        if type(value) is not int or not 0 <= value <= most:
+            raise error(
+                f"{where}: {key}[{position}] = {_brief(value)}; it must be an integer from 0 to "
+                f"{most}"
+            )
+    return values
+
+
+def object_field(
+    record: dict[str, Any], key: str, where: str, error: type[AdaptiveSpecError]
+) -> dict[str, Any]:
+    """A field that must be an object; an empty one where it is missing or null."""
+    value = record.get(key)
+    if value is not None and not isinstance(value, dict):
+        raise error(f"{where}: {key} = {_brief(value)}; it must be an object")
+    return value or {}
+
+
+def number_field(
+    record: dict[str, Any], key: str, where: str, error: type[AdaptiveSpecError]
+) -> float:
+    """A field that must be a finite number of at least 0."""
+    value = record.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e18:
+        what = f"{key} = {_brief(value)}" if key in record else f"{key!r} is missing"
+        raise error(f"{where}: {what}; it must be a number of at least 0")
+    return float(value)
 
 
 def _decode(line: bytes, number: int, where: str, error: type[AdaptiveSpecError]) -> str:

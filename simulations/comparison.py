@@ -20,7 +20,7 @@ from adaptive_spec.policy import Policy
 from adaptive_spec.registry import make_policy, policy_spec
 from adaptive_spec.simulations.bootstrap import Interval, resampled_sums
 from adaptive_spec.simulations.hindsight import Optimum, optimum
-from adaptive_spec.simulations.simulator import Replay, replay
+from adaptive_spec.simulations.simulator import Replay, flat_of, replay
 from adaptive_spec.simulations.summary import Summary
 from adaptive_spec.traces.flat import FlatTrace
 from adaptive_spec.traces.records import TraceSet
@@ -106,7 +106,7 @@ def best_static_tau(
     traces: TraceSet, *, costs: CostModel, max_draft_tokens: int = 10
 ) -> tuple[int, FloatArray]:
     """The fastest constant tau on a trace, and the time of each, ``[K + 1]``."""
-    flat = traces.flat()
+    flat = flat_of(traces, max_draft_tokens)
     times = np.array(
         [
             replay(Fixed(tau), flat, costs=costs, max_draft_tokens=max_draft_tokens).time_ms.sum()

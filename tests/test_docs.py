@@ -210,8 +210,9 @@ def test_options_named_in_the_text_exist(name: str) -> None:
     named = {
         word for span in code_spans(name) for word in re.findall(r"(?<!\S)--?[a-z][a-z0-9-]*", span)
     }
+    others = {"-e", "-sh", "-k", "--metrics", "--per-request-spec-decode-metrics"}
     of_vllm = {"--additional-config", "--scheduler-cls", "--speculative-config"}
-    assert named - known <= {"-e", "-sh", "-k", *of_vllm}  # of other programs
+    assert named - known <= others | of_vllm  # of other programs
 
 
 @every_document

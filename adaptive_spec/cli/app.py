@@ -12,10 +12,11 @@ from adaptive_spec.cli.evidence import evidence
 from adaptive_spec.cli.fit_head import fit_head
 from adaptive_spec.cli.generate import generate
 from adaptive_spec.cli.groups import with_options
-from adaptive_spec.cli.import_run_lengths import import_run_lengths
+from adaptive_spec.cli.import_file import import_file
 from adaptive_spec.cli.policies import policies
 from adaptive_spec.cli.profile import profile
 from adaptive_spec.cli.promises import promises
+from adaptive_spec.cli.recommend import recommend
 from adaptive_spec.cli.record import record
 from adaptive_spec.cli.simulate import simulate
 from adaptive_spec.cli.validate import validate
@@ -56,11 +57,12 @@ app.command("record")(with_options(record))
 app.command("profile")(with_options(profile))
 app.command("distill")(with_options(distill))
 app.command("fit-head")(with_options(fit_head))
-app.command("import-run-lengths")(with_options(import_run_lengths))
+app.command("import")(with_options(import_file))
 app.command("simulate")(with_options(simulate))
 app.command("compare")(with_options(compare))
 app.command("evidence")(with_options(evidence))
 app.command("promises")(with_options(promises))
+app.command("recommend")(with_options(recommend))
 app.command("validate")(with_options(validate))
 app.command("verify")(with_options(verify))
 app.command("policies")(with_options(policies))

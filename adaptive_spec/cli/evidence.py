@@ -12,6 +12,7 @@ import typer
 from adaptive_spec._files import atomic_write
 from adaptive_spec.cli import options
 from adaptive_spec.cli.output import STDOUT, note, progress, write_json, write_page
+from adaptive_spec.cli.traces import tell_exactness
 from adaptive_spec.cost_files import parse_costs
 from adaptive_spec.costs import CostModel
 from adaptive_spec.errors import ConfigError
@@ -126,6 +127,8 @@ def evidence(
     settings = Settings(max_draft_tokens, shuffles, resamples, seed)
     earlier = _earlier(json_file)
     recorded = [read_trace(path) for path in traces]
+    for path, one in zip(traces, recorded, strict=True):
+        tell_exactness(path, one)
     file = None if json_file == STDOUT else json_file
 
     def keep(found: Evidence) -> None:

@@ -50,7 +50,7 @@ _FORMAT = FileFormat(
     "adaptive-spec.trace",
     2,
     "trace",
-    "a trace from `adaptive-spec record` or `adaptive-spec import-run-lengths`",
+    "a trace from `adaptive-spec record` or `adaptive-spec import`",
 )
 
 # Sequences and numbers in one group of rows: bounds the memory of writing, and keeps offsets small.
@@ -174,6 +174,7 @@ def _info(header: dict[str, Any]) -> TraceInfo:
     if header["version"] == 1:  # knew one drafter, and one rule
         rule = "greedy" if data.get("source") == "recorded" else "unknown"
         data = {"rule": rule, "components": []} | data
+    data = {"exactness": "exact", "known_draft_tokens": 0} | data  # files before there were imports
     components = data.get("components", [])
     if not isinstance(components, list) or not all(isinstance(c, dict) for c in components):
         raise TraceError(f"info: components = {components!r}; it must be a list of objects")

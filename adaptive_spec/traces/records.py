@@ -12,7 +12,8 @@ import numpy as np
 
 from adaptive_spec._arrays import IntArray
 from adaptive_spec._specs import short_names
-from adaptive_spec.errors import TraceError
+from adaptive_spec.errors import ConfigError, TraceError
+from adaptive_spec.traces.exactness import MEANING, Exactness
 from adaptive_spec.traces.flat import FlatTrace
 from adaptive_spec.traces.sequences import SequenceTrace, run_lengths_of
 
@@ -37,12 +38,14 @@ class TraceInfo:
         run lengths follow from its agreement bits; "block" for one whose proposal depends on where
         it started (prompt lookup, EAGLE-like), whose run lengths are recorded position by position.
       numerics: dtype, device and attention of the verifier, for telling traces apart.
-      source: "recorded" by this package, "imported" from run lengths, or "synthetic": made up.
+      source: "recorded" by this package, "imported" from elsewhere, or "synthetic": made up.
       chat_template: whether the prompts went through the tokenizer's chat template.
       max_new_tokens: limit asked for when recording; 0 where not known.
       signal_depth: tokens of a draft whose signals are kept; 0 for none.
       rule: the verification rule, its sampling parameters and its seed.
       components: of a composed drafter, in default order; empty for a single drafter.
+      exactness: how much replay can tell, a key of ``MEANING``, and never "averages".
+      known_draft_tokens: longest draft that it tells of; 0 for any.
     """
 
     verifier: str
@@ -55,6 +58,8 @@ class TraceInfo:
     signal_depth: int = 0
     rule: str = "unknown"
     components: tuple[Component, ...] = ()
+    exactness: Exactness = "exact"
+    known_draft_tokens: int = 0
 
     def __post_init__(self) -> None:
         specs = [component.spec for component in self.components]
@@ -62,6 +67,24 @@ class TraceInfo:
             raise TraceError(
                 f"info: components {specs}; a composition has drafting 'block' and two or more "
                 "drafters, all different"
+            )
+        if self.exactness == "averages" or self.known_draft_tokens < 0:
+            raise TraceError(
+                f"info: exactness = {self.exactness!r}, known_draft_tokens = "
+                f"{self.known_draft_tokens}; averages are no trace, and a length is at least 0"
+            )
+
+    def require_known(self, max_draft_tokens: int) -> None:
+        """Refuses to replay drafts that are longer than those that the trace tells of.
+
+        Raises:
+          ConfigError: ``max_draft_tokens`` is above ``known_draft_tokens``.
+        """
+        if 0 < self.known_draft_tokens < max_draft_tokens:
+            raise ConfigError(
+                f"max_draft_tokens = {max_draft_tokens}: this trace tells of drafts of up to "
+                f"{self.known_draft_tokens} tokens ({MEANING[self.exactness]}); allow tau up to "
+                f"{self.known_draft_tokens} (--max-draft-tokens {self.known_draft_tokens})"
             )
 
     @property

@@ -13,7 +13,7 @@ import numpy as np
 
 from adaptive_spec._arrays import IntArray
 from adaptive_spec._files import atomic_write
-from adaptive_spec._jsonl import count_field, read_objects, text_field
+from adaptive_spec._jsonl import count_field, read_json_or_lines, text_field
 from adaptive_spec.errors import TraceError
 from adaptive_spec.traces.records import TraceInfo, TraceSet
 from adaptive_spec.traces.sequences import SequenceTrace
@@ -27,7 +27,7 @@ def import_run_lengths(
     Values that reach past the end of the output are cut to the tokens left.
 
     Args:
-      path: the JSON Lines file.
+      path: the JSON Lines file, or JSON with a list of the objects.
       drafter: what to call the drafter.
       verifier: what to call the verifier.
 
@@ -36,7 +36,7 @@ def import_run_lengths(
         no integer, or an id appears twice; names the line.
     """
     sequences: dict[str, SequenceTrace] = {}
-    for where, record in read_objects(path, "run lengths", TraceError):
+    for where, record in read_json_or_lines(path, "run lengths", TraceError):
         sequence = _sequence(record, where)
         if sequence.id in sequences:
             raise TraceError(f"{where}: id {sequence.id!r} appears twice; ids must be unique")

@@ -85,7 +85,7 @@ def serve(
         value out of range, or a policy that looks inside the draft on a trace without signals.
     """
     policy = make_policy(policy)
-    flat = flat_of(traces)
+    flat = flat_of(traces, max_draft_tokens)
     classes = _checked_classes(requests, flat)
     if max_batch < 1:
         raise ConfigError(f"max_batch = {max_batch}; it must be at least 1")

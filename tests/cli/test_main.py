@@ -20,9 +20,10 @@ COMMANDS = (
     "profile",
     "distill",
     "fit-head",
-    "import-run-lengths",
+    "import",
     "simulate",
     "compare",
+    "recommend",
     "validate",
     "verify",
     "policies",
@@ -84,8 +85,8 @@ def test_processes_of_their_own(tmp_path: Path) -> None:
     runs = tmp_path / "runs.jsonl"
     runs.write_text('{"id": "a", "prompt_tokens": 3, "run_lengths": [2, 1, 0]}\n')
     target = tmp_path / "trace.parquet"
-    imported = shell("import-run-lengths", runs, "-o", target)
-    assert (imported.returncode, imported.stdout) == (0, "")
+    imported = shell("import", "run-lengths", runs, "-o", target)
+    assert imported.returncode == 0
     done = shell("simulate", target, "-p", "fixed:tau=2", "--json", "-")
     assert done.returncode == 0
     assert done.stdout.startswith("{")

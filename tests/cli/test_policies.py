@@ -64,7 +64,7 @@ def test_a_policy_that_needs_signals_says_so(
     runs = tmp_path / "runs.jsonl"
     runs.write_text('{"id": "a", "prompt_tokens": 1, "run_lengths": [1]}', encoding="utf-8")
     target = tmp_path / "trace.parquet"
-    succeed("import-run-lengths", runs, "-o", target)
+    succeed("import", "run-lengths", runs, "-o", target)
     assert "holds no draft signals" in refuse("simulate", target, "-p", "while-sure-b")
 
 

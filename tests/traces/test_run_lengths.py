@@ -130,7 +130,7 @@ def test_missing_fields_are_named(tmp_path: Path, field: str) -> None:
         (b"{", "line 1: not JSON"),
         (b"[" * 99999, "line 1: not JSON"),
         (b'{"id": ' + b"9" * 9999 + b"}", "line 1: not JSON"),
-        (b"[1, 2]", "expected a JSON object, got [1, 2]"),
+        (b"[1, 2]", "item 1: expected a JSON object, got 1"),
         (b'\n{"id": "\xff"}', "line 2: not UTF-8"),
         (b"PAR1\x15\x04\x95", "not UTF-8"),
     ],
