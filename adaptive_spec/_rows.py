@@ -20,6 +20,7 @@ class Counters(NamedTuple):
       limit_tokens: most tokens to emit; ``draftable_tokens``: output positions within the
         drafter's context.
       request_class: number of its class of requests.
+      request_key: hash of the request's id, >= 0.
       own_passes: credit that it brought under a hard pass budget.
       waited_ms: time from its arrival until decoding began; ``elapsed_ms`` since then.
     """
@@ -32,6 +33,7 @@ class Counters(NamedTuple):
     limit_tokens: IntArray
     draftable_tokens: IntArray
     request_class: IntArray
+    request_key: IntArray
     own_passes: FloatArray
     waited_ms: FloatArray
     elapsed_ms: FloatArray
@@ -79,8 +81,12 @@ class RowTable:
         request_class: IntArray,
         own_passes: FloatArray,
         waited_ms: FloatArray,
+        request_key: IntArray | None = None,
     ) -> IntArray:
-        """Rows for new sequences, ``[n]``: the lowest that are free; allocates more if need be."""
+        """Rows for new sequences, ``[n]``: the lowest that are free; allocates more if need be.
+
+        A sequence without a key has its number for one.
+        """
         n = prompt.size
         free = np.flatnonzero(self._counters.sequence_id < 0)
         if free.size < n:
@@ -88,9 +94,10 @@ class RowTable:
             free = np.flatnonzero(self._counters.sequence_id < 0)
         rows = free[:n]
         none = np.zeros(n, np.int64)
+        number = self._admitted + np.arange(n)
         self.change(
             rows,
-            sequence_id=self._admitted + np.arange(n),
+            sequence_id=number,
             cycle_index=none,
             observed_cycles=none,
             prompt_tokens=prompt,
@@ -98,6 +105,7 @@ class RowTable:
             limit_tokens=limit,
             draftable_tokens=draftable,
             request_class=request_class,
+            request_key=number if request_key is None else request_key,
             own_passes=own_passes,
             waited_ms=waited_ms,
             elapsed_ms=np.zeros(n),
@@ -127,4 +135,4 @@ class RowTable:
 def _free(count: int) -> Counters:
     """Rows that are free."""
     free, nothing = np.full(count, -1, np.int64), np.zeros(count)
-    return Counters(free, free, free, free, free, free, free, free, nothing, nothing, nothing)
+    return Counters(*9 * (free,), nothing, nothing, nothing)

@@ -78,6 +78,8 @@ class Cycle(NamedTuple):
       available: ``[B, D]`` which of them propose something for the sequence now.
       behind_tokens: ``[B, D]`` verified tokens of which it is not known whether the drafter would
         have proposed them, since it has not read so far; 0 for a drafter that can simply be asked.
+      request_key: ``[B]`` hash of the request's id (``adaptive_spec.randomness``), >= 0: the same
+        in every replica and after a restart. The ``sequence_id`` where the engine gives no ids.
       hints: what is known of the draft before it starts; None where the policy takes no hints.
     """
 
@@ -97,6 +99,7 @@ class Cycle(NamedTuple):
     drafters: tuple[str, ...]
     available: BoolArray
     behind_tokens: IntArray
+    request_key: IntArray
     hints: Hints | None = None
 
     @property

@@ -28,6 +28,7 @@ ENGINE = (
     "adaptive_spec.answers",
     "adaptive_spec.constraints",
     "adaptive_spec.cycle_times",
+    "adaptive_spec.observers",
     "adaptive_spec.controller",
     "adaptive_spec.foreseen",
 )
@@ -54,8 +55,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "adaptive_spec.cycle_times": (*RECORDS, "adaptive_spec.policy"),
     "adaptive_spec.answers": (*RECORDS, "adaptive_spec.policy"),
     "adaptive_spec.constraints": (*RECORDS, "adaptive_spec.policy", "adaptive_spec.constraints"),
+    "adaptive_spec.observers": (*RECORDS, "adaptive_spec.policy"),
     "adaptive_spec.controller": (
         *RECORDS,
+        "adaptive_spec.observers",
         "adaptive_spec.constraints",
         "adaptive_spec.cycle_times",
         "adaptive_spec.policy",

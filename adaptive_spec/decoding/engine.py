@@ -407,7 +407,11 @@ class DecodingEngine:
                 events.append(Finished(sequence.completion("cancelled", self.rule)))
                 continue
             row = self._slots.take(
-                sequence.text, sequence.limit, request.request_class, self._waited_ms(request)
+                request.id,
+                sequence.text,
+                sequence.limit,
+                request.request_class,
+                self._waited_ms(request),
             )
             if self._back is not None:
                 self._back.begin(row)
