@@ -87,6 +87,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "adaptive_spec.decoding",
         "adaptive_spec.distillation",
     ),
+    "adaptive_spec.operations": (*RECORDS, *ENGINE, "adaptive_spec.operations"),
     "adaptive_spec.testing": (*RECORDS, *ENGINE, "adaptive_spec.testing"),
     "adaptive_spec.cli": ("adaptive_spec",),  # all; and nobody else names cli
     "adaptive_spec.__main__": ("adaptive_spec.cli",),
@@ -105,11 +106,13 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "numba": tuple(
         f"adaptive_spec.policies._kernels{part}" for part in ("", "_choice", "_shadows", "_types")
     ),
+    "prometheus_client": ("adaptive_spec.operations",),
+    "opentelemetry": ("adaptive_spec.operations",),
     "typer": ("adaptive_spec.cli",),
     "rich": ("adaptive_spec.cli",),
 }
 
-LATE = ("pyarrow",)
+LATE = ("pyarrow", "prometheus_client", "opentelemetry")
 """Imported inside the functions that need them, for the modules themselves must import without."""
 
 

@@ -17,7 +17,10 @@ import adaptive_spec
 ROOT = Path(__file__).resolve().parent.parent
 REMAPPED = ("policies", "simulations")
 PACKAGE_DATA = ("*.json", "*.jsonl", "*.toml", "py.typed", "*.safetensors", "README.md")
-HEAVY = ("torch", "transformers", "pyarrow", "typer", "rich", "hypothesis", "numba", "llvmlite")
+HEAVY = (
+    *("torch", "transformers", "pyarrow", "typer", "rich", "hypothesis", "numba", "llvmlite"),
+    *("prometheus_client", "opentelemetry"),
+)
 
 
 @pytest.fixture(scope="module")

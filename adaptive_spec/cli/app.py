@@ -6,6 +6,7 @@ import typer
 
 from adaptive_spec import __version__
 from adaptive_spec.cli.compare import compare
+from adaptive_spec.cli.dashboard import dashboard
 from adaptive_spec.cli.demo import demo
 from adaptive_spec.cli.distill import distill
 from adaptive_spec.cli.evidence import evidence
@@ -62,3 +63,4 @@ app.command("evidence")(with_options(evidence))
 app.command("validate")(with_options(validate))
 app.command("verify")(with_options(verify))
 app.command("policies")(with_options(policies))
+app.command("dashboard")(with_options(dashboard))
