@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adaptive_spec._arrays import FloatArray, IntArray
+from adaptive_spec._arrays import IntArray
 from adaptive_spec._rows import Counters
 from adaptive_spec.answers import who_catches_up
 from adaptive_spec.controller import Controller
@@ -144,14 +144,18 @@ class Tallies(Observer):
             context = np.full_like(context, context.max())
         plain = cycle.costs.verify_ms(np.zeros_like(context), cycle.batch_size, context)
         slower = outcome.verify_ms / np.maximum(modelled[1], 1e-9)
-        parts = (outcome.draft_ms, outcome.verify_ms, *modelled)
         plain_ms = plain * slower * outcome.num_emitted_tokens
-        if lockstep:
-            return Times(*(float(part.max()) for part in parts), float(plain_ms.mean()))
-        return Times(*(float(part.sum()) for part in parts), float(plain_ms.sum()))
+        once, of_plain = (np.max, np.mean) if lockstep else (np.sum, np.sum)
+        return Times(
+            float(once(outcome.draft_ms)),
+            float(once(outcome.verify_ms)),
+            float(once(modelled[0])),
+            float(once(modelled[1])),
+            float(of_plain(plain_ms)),
+        )
 
 
 def _sums(who: IntArray, tokens: IntArray) -> IntArray:
     """Sums of tokens by drafter."""
-    sums: FloatArray = np.bincount(who, tokens, minlength=MAX_DRAFTERS)
-    return sums.astype(np.int64)
+    sums: IntArray = np.bincount(who, tokens, minlength=MAX_DRAFTERS).astype(np.int64)
+    return sums

@@ -30,7 +30,7 @@ def admit(controller: Controller, *ids: str, tokens: int = 1000, **options: Any)
     return controller.admit(*lengths, request_ids=ids, **options)
 
 
-def cycle(controller: Controller, accepted: int, **times: float) -> None:
+def cycle(controller: Controller, accepted: int, **times: Any) -> None:
     """One cycle of all that run, of whose drafts so many tokens are accepted."""
     plan = controller.decide(controller.running)
     kept = np.minimum(plan.tau, accepted)
