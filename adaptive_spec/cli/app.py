@@ -18,6 +18,7 @@ from adaptive_spec.cli.policies import policies
 from adaptive_spec.cli.profile import profile
 from adaptive_spec.cli.record import record
 from adaptive_spec.cli.simulate import simulate
+from adaptive_spec.cli.state import state_app
 from adaptive_spec.cli.validate import validate
 from adaptive_spec.cli.verify import verify
 
@@ -64,3 +65,4 @@ app.command("validate")(with_options(validate))
 app.command("verify")(with_options(verify))
 app.command("policies")(with_options(policies))
 app.command("dashboard")(with_options(dashboard))
+app.add_typer(state_app, name="state")
