@@ -320,7 +320,9 @@ class Marginal(Policy[Rows, Fleet]):
         return Fleet(
             Learned.merged(each(shared, "learned"), weights),
             Confidence.merged(each(shared, "confidence"), weights),
-            *(sums(each(shared, name), weights) for name in ("tokens", "time_ms", "passes")),
+            tokens=sums(each(shared, "tokens"), weights),
+            time_ms=sums(each(shared, "time_ms"), weights),
+            passes=sums(each(shared, "passes"), weights),
             timing=means(each(shared, "timing"), weights),
             looks=sums(each(shared, "looks"), weights),
             idle_ms=np.minimum.reduce(each(shared, "idle_ms")),

@@ -263,7 +263,9 @@ class Portfolio(Policy[Rows, Shared]):
         return Shared(
             self._first.merge(each(shared, "first"), weights),
             type(shared[0].others)(*others),
-            *(sums(each(shared, name), weights) for name in ("lead", "spread", "gained")),
+            lead=sums(each(shared, "lead"), weights),
+            spread=sums(each(shared, "spread"), weights),
+            gained=sums(each(shared, "gained"), weights),
             turn=shared[0].turn,
         )
 

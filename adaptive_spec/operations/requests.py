@@ -21,6 +21,7 @@ class RequestRecord:
 
     Attributes:
       request_id: the engine's; "#" and the number of the sequence where it gave none.
+      request_key: hash of that, as in ``Cycle``.
       request_class: name of its class in the controller's constraints.
       finished: False where it was cancelled.
       began_s, ended_s: when it was admitted and released, seconds since 1970.
@@ -32,6 +33,7 @@ class RequestRecord:
     """
 
     request_id: str
+    request_key: int
     request_class: str
     finished: bool
     began_s: float
@@ -88,6 +90,7 @@ class Requests(Observer):
             name, began = self._began.pop(row, (None, now))
             record = RequestRecord(
                 request_id=f"#{int(one.sequence_id)}" if name is None else name,
+                request_key=int(one.request_key),
                 request_class=names[int(one.request_class)],
                 finished=finished,
                 began_s=began,

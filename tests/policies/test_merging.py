@@ -13,7 +13,7 @@ from adaptive_spec.policies._logistic import Weights
 from adaptive_spec.state import leaves
 from adaptive_spec.testing.histories import History, Play
 from adaptive_spec.testing.strategies import histories
-from tests.policies.driving import Inside, drive
+from tests.policies.driving import Inside
 
 MERGED = ("marginal", "hazard", "portfolio", "auto", "heuristic", "sglang-tiers")
 
@@ -27,18 +27,22 @@ def learned(policy: Any, history: History, shared: Any = None) -> tuple[Any, lis
     return life.controller.state.shared, taus
 
 
-def after_runs(spec: str, seed: int, chance: float = 0.8, cycles: int = 150) -> Any:
-    """The shared state after one sequence whose draft tokens are accepted with that chance."""
-    runs = np.random.default_rng(seed).geometric(1.0 - chance, cycles) - 1
-    policy, states = make_policy(spec), []
+def after_runs(spec: str, runs: Any) -> Any:
+    """The shared state after one sequence with these run lengths."""
+    one = Inside(make_policy(spec))
+    for run in runs.tolist():
+        if one.controller.policy.looks_inside_draft:
+            one.cycle(run)
+        else:
+            plan = one.controller.decide(one.rows)
+            kept = np.minimum(plan.tau, run)
+            one.controller.observe(plan, plan.tau, kept, kept + 1)
+    return one.state.shared
 
-    class Kept(type(policy)):  # type: ignore[misc]
-        def update(self, state: Any, outcome: Any) -> Any:
-            states.append(super().update(state, outcome))
-            return states[-1]
 
-    drive(Kept(**{f: getattr(policy, f) for f in policy.__dataclass_fields__}), runs.tolist())
-    return states[-1].shared
+def geometric(seed: int) -> Any:
+    """Run lengths of drafts whose tokens are accepted with a chance of 0.8."""
+    return np.random.default_rng(seed).geometric(0.2, 150) - 1
 
 
 @pytest.mark.parametrize("spec", MERGED)
@@ -58,7 +62,7 @@ def test_copies_of_a_state_decide_as_that_state(
 
 def test_evidence_adds_up_to_that_of_one_who_saw_it_all() -> None:
     policy = make_policy("hazard:discount=1.0")
-    halves = [after_runs("hazard:discount=1.0", seed) for seed in (1, 2)]
+    halves = [after_runs("hazard:discount=1.0", geometric(seed)) for seed in (1, 2)]
     merged = policy.merge(halves, np.ones(2))
     assert merged.tested.tolist() == (halves[0].tested + halves[1].tested).tolist()
     assert merged.accepted.tolist() == (halves[0].accepted + halves[1].accepted).tolist()
@@ -69,13 +73,8 @@ def test_evidence_adds_up_to_that_of_one_who_saw_it_all() -> None:
 @pytest.mark.parametrize("weight", [0.5, 1.0])
 def test_what_halves_taught_is_what_the_whole_teaches(weight: float) -> None:
     policy = make_policy("marginal")
-    runs = [np.random.default_rng(seed).geometric(0.2, 150) - 1 for seed in (1, 2)]
-    states = []
-    for part in (*runs, np.concatenate(runs)):
-        one = Inside(make_policy("marginal"))
-        for run in part.tolist():
-            one.cycle(run)
-        states.append(one.state.shared)
+    runs = [geometric(1), geometric(2)]
+    states = [after_runs("marginal", part) for part in (*runs, np.concatenate(runs))]
     merged = policy.merge(states[:2], np.full(2, weight))
     expected, found, fresh = (
         chances(Past.fresh(1), learned, 0, 5)[0]
