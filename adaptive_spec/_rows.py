@@ -20,6 +20,7 @@ class Counters(NamedTuple):
       limit_tokens: most tokens to emit; ``draftable_tokens``: output positions within the
         drafter's context.
       request_class: number of its class of requests.
+      request_key: hash of the request's id, >= 0.
       given_passes: credit that hard pass budgets gave it; ``own_passes``: what it has left of that.
       waited_ms: time from its arrival until decoding began; ``elapsed_ms`` since then.
     """
@@ -32,6 +33,7 @@ class Counters(NamedTuple):
     limit_tokens: IntArray
     draftable_tokens: IntArray
     request_class: IntArray
+    request_key: IntArray
     given_passes: FloatArray
     own_passes: FloatArray
     waited_ms: FloatArray
@@ -80,8 +82,12 @@ class RowTable:
         request_class: IntArray,
         own_passes: FloatArray,
         waited_ms: FloatArray,
+        request_key: IntArray | None = None,
     ) -> IntArray:
-        """Rows for new sequences, ``[n]``: the lowest that are free; allocates more if need be."""
+        """Rows for new sequences, ``[n]``: the lowest that are free; allocates more if need be.
+
+        A sequence without a key has its number for one.
+        """
         n = prompt.size
         free = np.flatnonzero(self._counters.sequence_id < 0)
         if free.size < n:
@@ -89,9 +95,10 @@ class RowTable:
             free = np.flatnonzero(self._counters.sequence_id < 0)
         rows = free[:n]
         none = np.zeros(n, np.int64)
+        number = self._admitted + np.arange(n)
         self.change(
             rows,
-            sequence_id=self._admitted + np.arange(n),
+            sequence_id=number,
             cycle_index=none,
             observed_cycles=none,
             prompt_tokens=prompt,
@@ -99,6 +106,7 @@ class RowTable:
             limit_tokens=limit,
             draftable_tokens=draftable,
             request_class=request_class,
+            request_key=number if request_key is None else request_key,
             given_passes=own_passes,
             own_passes=own_passes,
             waited_ms=waited_ms,
@@ -129,4 +137,4 @@ class RowTable:
 def _free(count: int) -> Counters:
     """Rows that are free."""
     free, nothing = np.full(count, -1, np.int64), np.zeros(count)
-    return Counters(*(free,) * 8, *(nothing,) * 4)
+    return Counters(*(free,) * 9, *(nothing,) * 4)

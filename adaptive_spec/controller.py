@@ -13,6 +13,8 @@ it out, reports what came of it, and releases rows that are done::
 Outcomes may be observed after later decisions; those of rows released meanwhile are dropped.
 """
 
+import time
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,6 +36,7 @@ from adaptive_spec.costs import CostModel
 from adaptive_spec.cycle_times import cycle_times, times
 from adaptive_spec.errors import ConfigError
 from adaptive_spec.hints import Hints
+from adaptive_spec.observers import Admitted, Observer, Observers
 from adaptive_spec.policy import (
     MAX_DRAFTERS,
     MAX_TAU,
@@ -45,6 +48,7 @@ from adaptive_spec.policy import (
     Policy,
     State,
 )
+from adaptive_spec.randomness import request_key
 from adaptive_spec.runs import Runs
 from adaptive_spec.state import is_empty, put_rows, take_outcome, take_rows
 
@@ -142,6 +146,7 @@ class Controller:
         self.state: State[Any, Any] = self._begin(0)
         self._rows = RowTable()
         self._measured = False
+        self._observers = Observers()
 
     @property
     def capacity(self) -> int:
@@ -175,6 +180,15 @@ class Controller:
         accounts = zip(self.constraints.names, self._keeper.accounts, strict=True)
         unit = "ms" if self._measured else self.costs.time_unit
         return {name: account.feasibility._replace(time_unit=unit) for name, account in accounts}
+
+    @property
+    def credit_passes(self) -> dict[str, float]:
+        """Passes in the pool of a hard budget, which no request has as its own, by class.
+
+        Infinite where no hard average was promised yet.
+        """
+        accounts = zip(self.constraints.names, self._keeper.accounts, strict=True)
+        return {name: account.pool for name, account in accounts}
 
     @property
     def constraints(self) -> ByClass:
@@ -212,6 +226,10 @@ class Controller:
             )
         self.drafters = names
 
+    def watch(self, observer: Observer) -> None:
+        """Tells an observer all that happens from now on."""
+        self._observers.add(observer)
+
     def passes(self, rows: IntArray) -> IntArray:
         """Verifier passes decided for these rows so far, ``[B]``."""
         return self._rows.at(rows).cycle_index
@@ -224,6 +242,7 @@ class Controller:
         *,
         request_class: IntArray | None = None,
         waited_ms: FloatArray | None = None,
+        request_ids: Sequence[str] | None = None,
     ) -> IntArray:
         """Takes sequences in.
 
@@ -235,6 +254,8 @@ class Controller:
           request_class: ``[n]`` number of each one's class in ``constraints``; None for the first.
           waited_ms: ``[n]`` time since they arrived, prefill included, >= 0; None for none. What
             is not a time counts as none.
+          request_ids: what the engine calls them, for ``Cycle.request_key`` and for observers; None
+            where it does not say.
 
         Returns:
           The rows given to them, ``[n]``: the lowest that are free.
@@ -256,7 +277,15 @@ class Controller:
         own_passes = self._keeper.admit(request_class)
         waited = times(np.zeros(prompt.size) if waited_ms is None else waited_ms, 0.0)
         rows = self._rows.add(
-            prompt, limit, np.minimum(reach, limit), request_class, own_passes, waited
+            prompt,
+            limit,
+            np.minimum(reach, limit),
+            request_class,
+            own_passes,
+            waited,
+            None
+            if request_ids is None
+            else np.array([request_key(name) for name in request_ids], np.int64),
         )
         # All rows begin alike, one by one (live) or many at once (in replay).
         fresh = self._begin(1).rows
@@ -266,6 +295,9 @@ class Controller:
             state = put_rows(grown, kept, state)
         fresh = take_rows(fresh, np.zeros(rows.size, np.int64))
         self.state = State(put_rows(state, rows, fresh), self.state.shared)
+        ids = self._rows.at(rows).sequence_id
+        requests = Admitted(rows, ids, request_class, prompt, request_ids)
+        self._observers.tell(lambda observer: observer.admitted(requests))
         return rows
 
     def decide(
@@ -310,7 +342,9 @@ class Controller:
                 "may_run(rows) refuses"
             )
         cycle = self._cycle(now, available, behind_tokens, hints)
+        began = time.perf_counter()
         decision = self.policy.decide(self._state_of(rows), cycle)
+        self._observers.thought("decide", began)
         tau, drafter = checked_decision(self.policy, decision, cycle)
         if self._widths is not None and tau.size:
             wanted = max(float(tau.mean()), float(cycle.min_tau.max()))
@@ -324,6 +358,7 @@ class Controller:
         catch_up = who_catches_up(
             self.policy, decision, cycle, np.where(tau > 0, drafter, NO_DRAFTER)
         )
+        self._observers.tell(lambda observer: observer.decided(rows, cycle, tau, drafter))
         return Plan(rows, tau, drafter, catch_up, cycle, decision, paid)
 
     def keep_drafting(self, plan: Plan, depth: int, signals: DraftSignals) -> BoolArray:
@@ -332,7 +367,9 @@ class Controller:
         No row stops short of the least tau that a hard budget asks for.
         """
         state = self._state_of(plan.rows)
+        began = time.perf_counter()
         on = self.policy.keep_drafting(state, plan.cycle, plan.decision, depth, signals)
+        self._observers.thought("keep_drafting", began)
         return (on | (plan.cycle.min_tau > depth)) & (plan.tau > depth)
 
     def observe(
@@ -416,11 +453,14 @@ class Controller:
         )
         if self._keeper.shared:
             self._keeper.see(now.request_class, outcome, self.policy.looks_inside_draft)
+        began = time.perf_counter()
         updated = self.policy.update(self._state_of(rows), outcome)
+        self._observers.thought("update", began)
         require_state(self.policy, "update", updated)
         if rows.size < self.capacity:
             updated = State(put_rows(self.state.rows, rows, updated.rows), updated.shared)
         self.state = updated
+        self._observers.tell(lambda observer: observer.observed(rows, outcome))
         return elapsed
 
     def withdraw(self, plan: Plan) -> None:
@@ -475,6 +515,7 @@ class Controller:
             raise ConfigError(f"release: rows {rows.tolist()[:8]} are not all in use")
         self._keeper.leave(now, finished=finished)
         self._rows.free(rows)
+        self._observers.tell(lambda observer: observer.released(rows, now, finished))
 
     def _cycle(
         self, now: Counters, available: BoolArray, behind: IntArray, hints: Hints | None
@@ -499,6 +540,7 @@ class Controller:
             drafters=self.drafters,
             available=available,
             behind_tokens=behind,
+            request_key=now.request_key,
             hints=hints,
         )
         terms = self._keeper.terms(now, remaining, max_tau, cycle.times_ms)

@@ -12,6 +12,7 @@ of sequences in the call (rows), ``K`` the largest draft allowed (``Cycle.max_dr
 """
 
 import abc
+from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -19,6 +20,7 @@ import numpy.typing as npt
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec.costs import CostModel
+from adaptive_spec.errors import ConfigError
 from adaptive_spec.hints import Hints
 from adaptive_spec.runs import Runs
 
@@ -78,6 +80,8 @@ class Cycle(NamedTuple):
       available: ``[B, D]`` which of them propose something for the sequence now.
       behind_tokens: ``[B, D]`` verified tokens of which it is not known whether the drafter would
         have proposed them, since it has not read so far; 0 for a drafter that can simply be asked.
+      request_key: ``[B]`` hash of the request's id (``adaptive_spec.randomness``), >= 0: the same
+        in every replica and after a restart. The ``sequence_id`` where the engine gives no ids.
       hints: what is known of the draft before it starts; None where the policy takes no hints.
     """
 
@@ -97,6 +101,7 @@ class Cycle(NamedTuple):
     drafters: tuple[str, ...]
     available: BoolArray
     behind_tokens: IntArray
+    request_key: IntArray
     hints: Hints | None = None
 
     @property
@@ -306,6 +311,25 @@ class Policy(abc.ABC, Generic[RowsT, SharedT]):
         ``Decision.tau`` stays the upper limit.
         """
         raise NotImplementedError(f"{type(self).__name__} does not look inside the draft")
+
+    def merge(self, shared: Sequence[SharedT], weights: FloatArray) -> SharedT:
+        """What all sequences share, of several replicas taken together.
+
+        Args:
+          shared: of each replica, all of this policy, at least one.
+          weights: ``[n]`` how much each one's evidence counts, > 0. Copies of one state whose
+            weights sum to 1 make that state; with weights of 1 evidence adds up, as if one replica
+            had served all of them, and fades from there as ever.
+
+        Raises:
+          ConfigError: the policy does not say how; by default that is so where anything is shared.
+        """
+        if shared[0] == ():
+            return shared[0]
+        raise ConfigError(
+            f"{type(self).__name__}: shares what it learns and does not say how replicas are "
+            "merged; keep a state for each of them, or override Policy.merge"
+        )
 
     @property
     def looks_inside_draft(self) -> bool:

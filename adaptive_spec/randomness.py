@@ -32,6 +32,12 @@ def sequence_seed(seed: int, name: str) -> int:
     return int.from_bytes(digest, "little")
 
 
+def request_key(request_id: str) -> int:
+    """The key of a request, by which it is told apart from others anywhere, in 0 to 2**63 - 1."""
+    digest = hashlib.blake2b(request_id.encode(errors="surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
 def keyed(
     seed: IntArray | npt.NDArray[np.uint64], *parts: IntArray | int
 ) -> npt.NDArray[np.uint64]:

@@ -1,11 +1,12 @@
 """Operations on rows: take and put them, save and load states without pickle."""
 
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from adaptive_spec._arrays import IntArray
 from adaptive_spec._files import atomic_write
@@ -46,6 +47,11 @@ def put_rows(rows: PartT, index: IntArray, values: PartT) -> PartT:
         return changed
 
     return _map(rows, put, values)
+
+
+def combine(parts: Sequence[PartT], function: Callable[[list[Any]], Any]) -> PartT:
+    """One part made of several alike: each array is ``function`` of theirs."""
+    return _map(parts[0], lambda *arrays: function(list(arrays)), *parts[1:])
 
 
 def take_cycle(cycle: Cycle, index: IntArray) -> Cycle:
@@ -99,10 +105,7 @@ def leaves(part: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def save_state(state: State[Any, Any], path: str | Path) -> None:
     """Saves a state as ``.npz``: plain arrays under their field names, and a format tag."""
-    arrays = {name: np.asarray(leaf) for name, leaf in leaves(state)}
-    arrays["__format__"] = np.asarray(_FORMAT)
-    with atomic_write(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
+    write_arrays(path, state, {"__format__": _FORMAT})
 
 
 def load_state(path: str | Path, like: State[Any, Any]) -> State[Any, Any]:
@@ -115,13 +118,43 @@ def load_state(path: str | Path, like: State[Any, Any]) -> State[Any, Any]:
     Raises:
       ConfigError: the file is foreign, or was saved by another policy.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ConfigError(f"state file {path}: cannot be read ({error})") from None
+    arrays = read_arrays(path)
     if str(arrays.pop("__format__", "")) != _FORMAT:
         raise ConfigError(f"state file {path}: not a state saved by adaptive-spec (version 1)")
+    return fill(like, arrays, path)
+
+
+def write_arrays(path: str | Path, part: Any, texts: Mapping[str, str]) -> None:
+    """Writes the arrays of a (nested) tuple under their names, with texts beside them.
+
+    Raises:
+      OSError: it cannot be written; what was there stays as it was.
+    """
+    arrays = {name: np.asarray(leaf) for name, leaf in leaves(part)}
+    arrays |= {name: np.asarray(text) for name, text in texts.items()}
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def read_arrays(path: str | Path) -> dict[str, npt.NDArray[Any]]:
+    """All arrays of a ``.npz`` file, by name; pickled ones are refused.
+
+    Raises:
+      ConfigError: it cannot be read.
+    """
+    try:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        raise ConfigError(f"state file {path}: cannot be read ({error})") from None
+
+
+def fill(like: PartT, arrays: Mapping[str, npt.NDArray[Any]], path: str | Path) -> PartT:
+    """A (nested) NamedTuple like another, of arrays read from a file.
+
+    Raises:
+      ConfigError: other names, or shapes; the number of rows may differ.
+    """
     expected = [name for name, _ in leaves(like)]
     if sorted(arrays) != sorted(expected):
         raise ConfigError(
@@ -136,6 +169,11 @@ def load_state(path: str | Path, like: State[Any, Any]) -> State[Any, Any]:
             raise ConfigError(
                 f"state file {path}: {name} has shape {got}, this policy's has {wanted}; load it "
                 "with the policy that saved it, its fields included"
+            )
+        if arrays[name].dtype.kind not in "biuf":
+            raise ConfigError(
+                f"state file {path}: {name} holds {arrays[name].dtype}, it must hold numbers; the "
+                "file is damaged or foreign"
             )
     loaded = iter([arrays[name] for name in expected])
     return _map(like, lambda leaf: next(loaded).astype(np.asarray(leaf).dtype, copy=False))

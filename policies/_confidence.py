@@ -7,6 +7,7 @@ verification judged. The entropy and the margin of the draft distribution say no
 nor does the confidence of one token about the next.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from adaptive_spec._arrays import BoolArray, FloatArray
 from adaptive_spec.policies._compiled import kernels
 from adaptive_spec.policies._inside import Judged
 from adaptive_spec.policies._logistic import Weights, log_odds, probability
+from adaptive_spec.policies._merging import each
 from adaptive_spec.policy import MAX_DRAFTERS, DraftSignals, Outcome
 
 _PRIOR = Weights.prior(np.array([-0.2, 0.3, 0.7]), 0.3, MAX_DRAFTERS)
@@ -36,6 +38,14 @@ class Confidence(NamedTuple):
     def fresh(cls) -> "Confidence":
         """Before any draft."""
         return cls(_PRIOR, np.zeros(MAX_DRAFTERS, np.bool_))
+
+    @classmethod
+    def merged(cls, parts: "Sequence[Confidence]", weights: FloatArray) -> "Confidence":
+        """Of several replicas (``Policy.merge``)."""
+        return cls(
+            Weights.merged(each(parts, "weights"), weights, _PRIOR),
+            np.logical_or.reduce(each(parts, "speaks")),
+        )
 
     def accepted(self, drafter: int, signals: DraftSignals, by_history: FloatArray) -> FloatArray:
         """Chance of each drafted token, if those before it are accepted, ``[B, depth]``.

@@ -14,6 +14,7 @@ fared in each draft that had got so far, begun at it or before it.
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ import numpy as np
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec.policies._compiled import kernels
 from adaptive_spec.policies._logistic import Weights, log_odds
+from adaptive_spec.policies._merging import each, means
 from adaptive_spec.policy import MAX_DRAFTERS, UNKNOWN_AGREEMENT, Outcome
 from adaptive_spec.runs import Runs
 
@@ -100,6 +102,14 @@ class Learned(NamedTuple):
     def fresh(cls) -> "Learned":
         """Before any text."""
         return cls(PRIOR, np.tile(_FLEET_PRIOR, (MAX_DRAFTERS, 1)))
+
+    @classmethod
+    def merged(cls, parts: "Sequence[Learned]", weights: FloatArray) -> "Learned":
+        """Of several replicas (``Policy.merge``)."""
+        return cls(
+            Weights.merged(each(parts, "weights"), weights, PRIOR),
+            means(each(parts, "fleet"), weights),
+        )
 
 
 class Tokens(NamedTuple):

@@ -24,6 +24,7 @@ tests at 0.7) suits drafters that condition on the verifier's features. Weakness
 acceptance comes in bursts, an average hazard is wrong in and between them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -33,6 +34,7 @@ from scipy.special import ndtri
 from adaptive_spec._arrays import FloatArray, IntArray
 from adaptive_spec.errors import PolicySpecError
 from adaptive_spec.policies._arms import priced_cycle_ms
+from adaptive_spec.policies._merging import each, means, sums
 from adaptive_spec.policy import MAX_TAU, Cycle, Decision, Empty, Outcome, Policy, State
 from adaptive_spec.randomness import uniform
 
@@ -141,6 +143,17 @@ class Hazard(Policy[Any, Any]):
         if self.scope == "shared":
             return State(state.rows, learned)
         return State(learned, state.shared)
+
+    def merge(self, shared: Sequence[Any], weights: FloatArray) -> Any:
+        if self.scope == "sequence":
+            return shared[0]
+        return Hazards(
+            sums(each(shared, "tested"), weights),
+            sums(each(shared, "accepted"), weights),
+            means(each(shared, "tokens"), weights),
+            means(each(shared, "passes"), weights),
+            shared[0].seed,
+        )
 
     def _seen(self, state: State[Any, Any]) -> Hazards:
         seen: Hazards = state.shared if self.scope == "shared" else state.rows

@@ -12,6 +12,7 @@ tau, of which transformers has none, for it would climb out of reach of its step
 drafted nothing, or whose draft was cut short by the sequence's end, leave it alone.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -19,6 +20,7 @@ import numpy as np
 
 from adaptive_spec._arrays import FloatArray
 from adaptive_spec.errors import PolicySpecError
+from adaptive_spec.policies._merging import means
 from adaptive_spec.policy import MAX_TAU, Cycle, Decision, Empty, Outcome, Policy, State
 
 STEP_UP, STEP_DOWN = 2.0, 1.0
@@ -71,6 +73,9 @@ class Heuristic(Policy[Any, Any]):
             return State(state.rows, Schedule(_within(state.shared.num_tokens, moved, most)))
         held = state.rows.num_tokens
         return State(Schedule(np.where(seen, _within(held, step, most), held)), state.shared)
+
+    def merge(self, shared: Sequence[Any], weights: FloatArray) -> Any:
+        return means(shared, weights) if self.scope == "shared" else shared[0]
 
 
 def _within(num_tokens: FloatArray, step: FloatArray, most: int) -> FloatArray:

@@ -32,6 +32,7 @@ goodput (2406.14066), TETRIS and SpecDec++ (2405.19715) are special cases. Weakn
 is shared by all sequences, so that the sequences of a trace are replayed one by one.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -52,6 +53,7 @@ from adaptive_spec.policies._history import (
     for_kernels,
 )
 from adaptive_spec.policies._looks import Looks, Stakes, shortest_pause
+from adaptive_spec.policies._merging import each, means, sums
 from adaptive_spec.policies._timing import Timing
 from adaptive_spec.policy import (
     MAX_DRAFTERS,
@@ -313,6 +315,19 @@ class Marginal(Policy[Rows, Fleet]):
         )
         looks = self._after_looks(state, now, outcome)
         return State(now.rows, now.shared._replace(looks=looks))
+
+    def merge(self, shared: Sequence[Fleet], weights: FloatArray) -> Fleet:
+        return Fleet(
+            Learned.merged(each(shared, "learned"), weights),
+            Confidence.merged(each(shared, "confidence"), weights),
+            tokens=sums(each(shared, "tokens"), weights),
+            time_ms=sums(each(shared, "time_ms"), weights),
+            passes=sums(each(shared, "passes"), weights),
+            timing=means(each(shared, "timing"), weights),
+            looks=sums(each(shared, "looks"), weights),
+            idle_ms=np.minimum.reduce(each(shared, "idle_ms")),
+            blind=np.logical_and.reduce(each(shared, "blind")),
+        )
 
 
 def tokens_per_ms(state: State[Rows, Fleet], cycle: Cycle) -> FloatArray:

@@ -21,6 +21,7 @@ known of other drafts, and the first expert is followed.
 """
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ import numpy as np
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec.errors import PolicySpecError
+from adaptive_spec.policies._merging import each, sums
 from adaptive_spec.policies._shadows import fared, replay_one, replay_static
 from adaptive_spec.policies._timing import Timing
 from adaptive_spec.policies.marginal import Marginal, tokens_per_ms
@@ -251,6 +253,20 @@ class Portfolio(Policy[Rows, Shared]):
                 gained=gained,
                 turn=self._next(shared),
             ),
+        )
+
+    def merge(self, shared: Sequence[Shared], weights: FloatArray) -> Shared:
+        others = (
+            policy.merge([replica.others[i] for replica in shared], weights)
+            for i, policy in enumerate(self._others)
+        )
+        return Shared(
+            self._first.merge(each(shared, "first"), weights),
+            type(shared[0].others)(*others),
+            lead=sums(each(shared, "lead"), weights),
+            spread=sums(each(shared, "spread"), weights),
+            gained=sums(each(shared, "gained"), weights),
+            turn=shared[0].turn,
         )
 
     def explain(self, state: State[Rows, Shared]) -> Explanation:

@@ -21,6 +21,7 @@ tier above 0 was in force, the batch does not count.
 
 import bisect
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -30,6 +31,7 @@ from adaptive_spec._arrays import FloatArray, IntArray
 from adaptive_spec.errors import PolicySpecError
 from adaptive_spec.policies._by_batch import first_tier, require_tiers
 from adaptive_spec.policy import MAX_TAU, Cycle, Decision, Empty, Outcome, Policy, State
+from adaptive_spec.state import combine
 
 
 class _Slot(NamedTuple):
@@ -135,6 +137,12 @@ class SglangTiers(Policy[Empty, Tiers]):
         if due > 0 and due % self.interval == 0:
             tier[at], mean[at] = _switch(slot, int(tier[at]), float(mean[at]))
         return State(Empty(), Tiers(tier, mean, batches))
+
+    def merge(self, shared: Sequence[Tiers], weights: FloatArray) -> Tiers:
+        # A tier is no average: each class of batch sizes goes on where it was seen most.
+        seen = np.stack([replica.batches for replica in shared]) * weights[:, None]
+        most, at = seen.argmax(axis=0), np.arange(len(self._slots))
+        return combine(shared, lambda arrays: np.stack(arrays)[most, at])
 
 
 def _switch(slot: _Slot, tier: int, mean: float) -> tuple[int, float]:

@@ -28,6 +28,7 @@ ENGINE = (
     "adaptive_spec.answers",
     "adaptive_spec.constraints",
     "adaptive_spec.cycle_times",
+    "adaptive_spec.observers",
     "adaptive_spec.controller",
     "adaptive_spec.foreseen",
 )
@@ -54,8 +55,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "adaptive_spec.cycle_times": (*RECORDS, "adaptive_spec.policy"),
     "adaptive_spec.answers": (*RECORDS, "adaptive_spec.policy"),
     "adaptive_spec.constraints": (*RECORDS, "adaptive_spec.policy", "adaptive_spec.constraints"),
+    "adaptive_spec.observers": (*RECORDS, "adaptive_spec.policy"),
     "adaptive_spec.controller": (
         *RECORDS,
+        "adaptive_spec.observers",
         "adaptive_spec.constraints",
         "adaptive_spec.cycle_times",
         "adaptive_spec.policy",
@@ -99,6 +102,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "adaptive_spec.integrations.trial",
         "adaptive_spec.integrations.vllm",
     ),
+    "adaptive_spec.operations": (*RECORDS, *ENGINE, "adaptive_spec.operations"),
     "adaptive_spec.testing": (*RECORDS, *ENGINE, "adaptive_spec.testing"),
     "adaptive_spec.cli": ("adaptive_spec",),  # all; and nobody else names cli
     "adaptive_spec.__main__": ("adaptive_spec.cli",),
@@ -128,11 +132,13 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "numba": tuple(
         f"adaptive_spec.policies._kernels{part}" for part in ("", "_choice", "_shadows", "_types")
     ),
+    "prometheus_client": ("adaptive_spec.operations",),
+    "opentelemetry": ("adaptive_spec.operations",),
     "typer": ("adaptive_spec.cli",),
     "rich": ("adaptive_spec.cli",),
 }
 
-LATE = ("pyarrow",)
+LATE = ("pyarrow", "prometheus_client", "opentelemetry")
 """Imported inside the functions that need them, for the modules themselves must import without."""
 
 

@@ -161,7 +161,10 @@ def shell_lines(text: str) -> list[list[str]]:
 def check_command(words: list[str]) -> None:
     """Parses a command as typer would before running it, and the specs among its options."""
     assert words[0] in COMMANDS.commands, words
-    context = COMMANDS.commands[words[0]].make_context(words[0], words[1:])
+    command, words = COMMANDS.commands[words[0]], words[1:]
+    while hasattr(command, "commands"):  # a group of commands
+        command, words = command.commands[words[0]], words[1:]
+    context = command.make_context(command.name, words)
     policies = context.params.get("policy") or []
     for spec in [policies] if isinstance(policies, str) else policies:
         make_policy(spec)
@@ -204,7 +207,9 @@ def test_a_wrong_command_is_noticed() -> None:
 @every_document
 def test_options_named_in_the_text_exist(name: str) -> None:
     known = {"--help", "--no-deps", "--version"}  # of pip, and of all commands
-    for command in COMMANDS.commands.values():
+    groups = [c for c in COMMANDS.commands.values() if hasattr(c, "commands")]
+    nested = [command for group in groups for command in group.commands.values()]
+    for command in (*COMMANDS.commands.values(), *nested):
         for parameter in command.params:
             known.update(parameter.opts, parameter.secondary_opts)
     named = {

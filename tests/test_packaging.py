@@ -18,15 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 REMAPPED = ("policies", "simulations")
 PACKAGE_DATA = ("*.json", "*.jsonl", "*.toml", "py.typed", "*.safetensors", "README.md")
 HEAVY = (
-    "torch",
-    "transformers",
-    "pyarrow",
-    "typer",
-    "rich",
-    "hypothesis",
-    "numba",
-    "llvmlite",
-    "vllm",
+    *("torch", "transformers", "pyarrow", "typer", "rich", "hypothesis", "numba", "llvmlite"),
+    *("prometheus_client", "opentelemetry", "vllm", "sglang"),
 )
 
 

@@ -6,6 +6,7 @@ import typer
 
 from adaptive_spec import __version__
 from adaptive_spec.cli.compare import compare
+from adaptive_spec.cli.dashboard import dashboard
 from adaptive_spec.cli.demo import demo
 from adaptive_spec.cli.distill import distill
 from adaptive_spec.cli.evidence import evidence
@@ -19,6 +20,7 @@ from adaptive_spec.cli.promises import promises
 from adaptive_spec.cli.recommend import recommend
 from adaptive_spec.cli.record import record
 from adaptive_spec.cli.simulate import simulate
+from adaptive_spec.cli.state import state_app
 from adaptive_spec.cli.validate import validate
 from adaptive_spec.cli.verify import verify
 
@@ -66,3 +68,5 @@ app.command("recommend")(with_options(recommend))
 app.command("validate")(with_options(validate))
 app.command("verify")(with_options(verify))
 app.command("policies")(with_options(policies))
+app.command("dashboard")(with_options(dashboard))
+app.add_typer(state_app, name="state")

@@ -280,7 +280,11 @@ class DecodingEngine:
                 events.append(Finished(sequence.completion("cancelled", self.rule)))
                 continue
             row = self._slots.take(
-                sequence.text, sequence.limit, request.request_class, self._waited_ms(request)
+                request.id,
+                sequence.text,
+                sequence.limit,
+                request.request_class,
+                self._waited_ms(request),
             )
             self._cycles.begin(row)
             self._running[row] = sequence

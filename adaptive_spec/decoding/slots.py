@@ -29,11 +29,17 @@ class Slots:
         self._held: dict[int, list[int]] = {}  # by row, in use or not: what its cache begins with
 
     def take(
-        self, text: list[int], limit: int, request_class: str | None = None, waited_ms: float = 0.0
+        self,
+        request_id: str,
+        text: list[int],
+        limit: int,
+        request_class: str | None = None,
+        waited_ms: float = 0.0,
     ) -> int:
         """Gives the lowest free row to a sequence.
 
         Args:
+          request_id: whose it is.
           text: its prompt, to which verified tokens are appended while it runs.
           limit: most tokens to append.
           request_class: its class in the controller's constraints; None for the first.
@@ -46,7 +52,10 @@ class Slots:
             number = self._controller.constraints.number(request_class)
         row = int(
             self._controller.admit(
-                *sizes, request_class=np.array([number]), waited_ms=np.array([waited_ms])
+                *sizes,
+                request_class=np.array([number]),
+                waited_ms=np.array([waited_ms]),
+                request_ids=[request_id],
             )[0]
         )
         self._texts[row] = text

@@ -1,0 +1,1 @@
+"""Running a policy in production: metrics, logs, checkpoints, shadows, trials."""
