@@ -303,4 +303,5 @@ def _part(decisions: list[Decision]) -> Plan:
         plan.catch_up[index],
         take_cycle(plan.cycle, index),
         take_decision(plan.decision, index),
+        plan.paid.take(index),
     )

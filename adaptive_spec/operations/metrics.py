@@ -7,7 +7,6 @@ labels have a bound: ``engine`` (256, mostly 1), and
 ``drafter`` (8), ``position`` (32), ``request_class`` (64), ``step`` (3).
 """
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -112,8 +111,7 @@ def _prices(tallies: Tallies) -> Iterator[Sample]:
 
 def _credit(tallies: Tallies) -> Iterator[Sample]:
     for name, passes in tallies.controller.credit_passes.items():
-        if math.isfinite(passes):  # a hard average was promised
-            yield (name,), passes
+        yield (name,), passes
 
 
 def _tau(tallies: Tallies) -> Iterator[Sample]:
@@ -234,7 +232,13 @@ METRICS = (
         _of_ledgers("over_passes"),
     ),
     Metric(
-        *("ledger_credit_passes", "gauge", _CLASS, "Passes in the pool of a hard budget."), _credit
+        *(
+            "ledger_credit_passes",
+            "gauge",
+            _CLASS,
+            "Passes in the pool of a hard budget; infinite where none was promised.",
+        ),
+        _credit,
     ),
     Metric(
         *("infeasible", "gauge", _CLASS, "1 where what was promised cannot be kept."),

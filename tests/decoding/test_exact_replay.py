@@ -270,6 +270,7 @@ def test_a_run_by_the_clock_is_replayed_at_its_own_times(batch_size: int) -> Non
 
 def test_times_of_other_sequences_are_refused() -> None:
     traces = trace_of("draft-model")
-    for wrong in ({"concurrency": 1, "measured": []}, {"measured": [None] * len(REQUESTS)}):
+    nothing = MeasuredTimes(0.0, ())
+    for concurrency, measured in ((1, []), (None, [nothing] * len(REQUESTS))):
         with pytest.raises(ConfigError, match="measured: times of"):
-            replay("fixed", traces, costs=COSTS, **wrong)  # type: ignore[arg-type]
+            replay("fixed", traces, costs=COSTS, concurrency=concurrency, measured=measured)
