@@ -45,6 +45,14 @@ DOCUMENTS = {
 SHELL = ("sh", "console")
 COMMANDS: Any = typer.main.get_command(app)
 
+OF_OTHERS = {
+    *("-e", "-sh", "-k"),
+    *("--additional-config", "--per-request-spec-decode-metrics", "--scheduler-cls"),
+    *("--speculative-config", "--speculative-adaptive", "--speculative-num-steps"),
+    *("--metrics", "--spec-draft-n-max", "--spec-draft-p-min"),
+}
+"""Options of other programs: pytest, vLLM, SGLang, llama.cpp."""
+
 every_document = pytest.mark.parametrize("name", DOCUMENTS)
 
 
@@ -215,9 +223,7 @@ def test_options_named_in_the_text_exist(name: str) -> None:
     named = {
         word for span in code_spans(name) for word in re.findall(r"(?<!\S)--?[a-z][a-z0-9-]*", span)
     }
-    others = {"-e", "-sh", "-k", "--metrics", "--per-request-spec-decode-metrics"}
-    of_vllm = {"--additional-config", "--scheduler-cls", "--speculative-config"}
-    assert named - known <= others | of_vllm  # of other programs
+    assert named - known <= OF_OTHERS
 
 
 @every_document
