@@ -86,7 +86,8 @@ class Operation:
         """Has a controller watched, and restores what was learned.
 
         Args:
-          controller: of the policy that ``around`` gave, before its first request.
+          controller: of the policy that ``around`` gave, before its first request, and after its
+            engine was made: that names the drafters.
           engine: value of the metrics' label, for processes with several controllers.
           exporter: of the metrics; None for the one that the process has in common.
 

@@ -67,7 +67,7 @@ class Exporter:
         """All families with their values now."""
         for metric in METRICS:
             family = self._family(metric)
-            for engine, tallies in self._tallies.items():
+            for engine, tallies in tuple(self._tallies.items()):
                 for labels, value in metric.samples(tallies):
                     if isinstance(value, Histogram):
                         family.add_metric([engine, *labels], _buckets(value), value.sum)
