@@ -261,7 +261,7 @@ class Controller:
           The rows given to them, ``[n]``: the lowest that are free.
 
         Raises:
-          ConfigError: a length below 1, or a class that there is not.
+          ConfigError: a length below 1, a class that there is not, or not one id for each.
         """
         prompt = np.array(prompt_tokens, np.int64)
         limit = np.array(max_new_tokens, np.int64)
@@ -269,6 +269,11 @@ class Controller:
             raise ConfigError(
                 "admit: prompt_tokens and max_new_tokens must be at least 1, got "
                 f"{prompt.min()} and {limit.min()}"
+            )
+        if request_ids is not None and len(request_ids) != prompt.size:
+            raise ConfigError(
+                f"admit: {len(request_ids)} request_ids for {prompt.size} requests; give one for "
+                "each, or None"
             )
         reach = limit if draftable_tokens is None else np.array(draftable_tokens, np.int64)
         kept = np.arange(self.capacity)

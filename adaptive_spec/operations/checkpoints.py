@@ -19,7 +19,7 @@ import numpy as np
 from adaptive_spec._arrays import FloatArray, IntArray
 from adaptive_spec._rows import Counters
 from adaptive_spec._version import __version__
-from adaptive_spec.controller import Controller
+from adaptive_spec.controller import UNNAMED, Controller
 from adaptive_spec.errors import ConfigError
 from adaptive_spec.observers import Observer
 from adaptive_spec.operations.wrapped import innermost, spec_of
@@ -122,6 +122,11 @@ class Checkpoint:
         Raises:
           ConfigError: it is of another policy, release, drafters or costs.
         """
+        if controller.drafters == UNNAMED != self.header.drafters:
+            raise ConfigError(
+                f"checkpoint: drafters = {_shown(self.header.drafters)}, this controller does not "
+                "know its drafters yet; restore once its engine has been made, which names them"
+            )
         self.header.require(_header(controller), "this controller")
         controller.state = controller.state._replace(shared=self.shared)
 

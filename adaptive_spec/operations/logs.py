@@ -76,7 +76,9 @@ class Log:
 
     def request(self, record: RequestRecord) -> None:
         """Writes what became of a request, as "request"."""
-        self.write("request", **dataclasses.asdict(record))
+        fields = dataclasses.asdict(record)
+        del fields["request_key"]  # follows from the id, and is too large for many readers of JSON
+        self.write("request", **fields)
 
 
 @dataclasses.dataclass

@@ -10,6 +10,7 @@ All series carry the label ``engine``, as vLLM's do, by which the controllers of
 told apart. Values are read when they are asked for; what is done at every cycle is adding up.
 """
 
+import functools
 from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any
@@ -53,6 +54,10 @@ class Exporter:
         self._tallies[engine] = Tallies(controller)
         return self._tallies[engine]
 
+    def forget(self, engine: str) -> None:
+        """Exports that controller no more; its name is free again."""
+        self._tallies.pop(engine, None)
+
     def describe(self) -> Iterator[Any]:
         """Families without values; a registry asks for their names."""
         for metric in METRICS:
@@ -62,7 +67,7 @@ class Exporter:
         """All families with their values now."""
         for metric in METRICS:
             family = self._family(metric)
-            for engine, tallies in self._tallies.items():
+            for engine, tallies in tuple(self._tallies.items()):
                 for labels, value in metric.samples(tallies):
                     if isinstance(value, Histogram):
                         family.add_metric([engine, *labels], _buckets(value), value.sum)
@@ -73,6 +78,14 @@ class Exporter:
     def _family(self, metric: Metric) -> Any:
         kind = getattr(self._core, f"{metric.kind.capitalize()}MetricFamily")
         return kind(PREFIX + metric.name, metric.help, labels=["engine", *metric.labels])
+
+
+@functools.cache
+def common_exporter() -> Exporter:
+    """The one that is registered where ``prometheus_client`` serves a process's metrics."""
+    exporter = Exporter()
+    require("prometheus_client", "metrics").REGISTRY.register(exporter)
+    return exporter
 
 
 def _buckets(histogram: Histogram) -> list[tuple[str, float]]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from adaptive_spec import make_policy
+from adaptive_spec import ConfigError, make_policy
 from adaptive_spec.observers import Admitted, Observer, Step
 from adaptive_spec.randomness import request_key
 from adaptive_spec.testing.histories import History, Play
@@ -104,6 +104,8 @@ def test_the_key_of_a_request_is_that_of_its_id_wherever_it_runs() -> None:
         0,
         1,
     ]
+    with pytest.raises(ConfigError, match="1 request_ids for 2 requests"):
+        unnamed.admit(ints(5, 5), ints(9, 9), request_ids=["one"])
 
 
 @given(histories())

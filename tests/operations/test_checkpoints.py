@@ -92,6 +92,16 @@ def test_it_fits_nobody_else(other: dict[str, Any], message: str, tmp_path: Path
     assert controller.state is before
 
 
+def test_drafters_are_named_first(tmp_path: Path) -> None:
+    Checkpoint.of(served(drafters=("lookup",))).save(tmp_path / "state.npz")
+    controller = served()
+    saved = Checkpoint.load(tmp_path / "state.npz", controller.policy)
+    with pytest.raises(ConfigError, match=r"drafters = lookup, .* once its engine has been made"):
+        saved.restore(controller)
+    controller.name_drafters(("lookup",))
+    saved.restore(controller)
+
+
 def test_another_release_s_is_refused() -> None:
     controller = served()
     old = Checkpoint.of(controller)

@@ -12,7 +12,6 @@ from adaptive_spec import ConstantCosts, Constraints, Controller, PassBudget
 from adaptive_spec.operations.logs import JsonFormatter, Log
 from adaptive_spec.operations.notices import Notices
 from adaptive_spec.operations.requests import RequestRecord, Requests
-from adaptive_spec.randomness import request_key
 from tests.operations.driving import Planned, admit, cycle
 
 
@@ -72,7 +71,6 @@ def test_a_line_for_each_request_that_ends(lines: Lines) -> None:
     fields = {k: v for k, v in first.items() if k not in ("time", "level", "logger", "event")}
     assert fields == {
         "request_id": "ä",
-        "request_key": request_key("ä"),
         "request_class": "chat",
         "finished": True,
         "began_s": 0.0,
