@@ -217,7 +217,9 @@ def test_options_named_in_the_text_exist(name: str) -> None:
     }
     others = {"-e", "-sh", "-k", "--metrics", "--per-request-spec-decode-metrics"}
     of_vllm = {"--additional-config", "--scheduler-cls", "--speculative-config"}
-    assert named - known <= others | of_vllm  # of other programs
+    of_llama = {"--spec-draft-n-max", "--spec-draft-p-min"}
+    of_sglang = {"--speculative-adaptive", "--speculative-num-steps"}
+    assert named - known <= others | of_vllm | of_llama | of_sglang  # of other programs
 
 
 @every_document

@@ -1,4 +1,4 @@
-"""Policies in SGLang's adaptive speculation, by configuration alone (docs/integrations/sglang.md).
+"""Policies in SGLang's adaptive speculation, by configuration alone (docs/sglang.md).
 
 ``register`` is an entry point of the group ``sglang.srt.plugins``: SGLang calls it in every
 process. It changes nothing unless ``ADAPTIVE_SPEC_CONFIG`` names a configuration.
