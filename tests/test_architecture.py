@@ -95,6 +95,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "adaptive_spec.integrations.safety",
         "adaptive_spec.integrations.transformers",
     ),
+    "adaptive_spec.integrations.sglang": (
+        *RECORDS,
+        *ENGINE,
+        *(f"adaptive_spec.integrations.{p}" for p in ("configuration", "safety", "step_times")),
+        "adaptive_spec.integrations.trial",
+        "adaptive_spec.integrations.sglang",
+    ),
     "adaptive_spec.integrations.vllm": (
         *RECORDS,
         *ENGINE,

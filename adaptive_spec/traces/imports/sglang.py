@@ -32,6 +32,7 @@ _MISSING = (
         "the width of each round: all are taken to have the configured one, which is wrong while "
         "--speculative-adaptive switches it"
     ),
+    "whether drafts were trees (topk above 1), whose acceptance is not that of one chain",
 )
 
 

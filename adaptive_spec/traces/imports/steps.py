@@ -52,7 +52,10 @@ class Steps:
 
     @property
     def is_whole(self) -> bool:
-        """Whether these are all steps of the request: the last one may have been cut short."""
+        """Whether these are all steps of the request: the last one may have been cut short.
+
+        A step that is missing, and a cut by as many tokens, would go unnoticed.
+        """
         if self.accepted.size == 0:
             return False
         last = int(self.accepted[-1]) + 1
@@ -109,6 +112,11 @@ def from_steps(
     lacks = list(missing)
     if any(steps.prompt_tokens is None for steps in requests):
         lacks.append("the length of prompts, taken to be 1 where it is not given")
+    if any(steps.tokens is None for steps in requests):
+        lacks.append(
+            "how many tokens were emitted, where that is not given: there, no steps are taken to "
+            "be missing"
+        )
     if len(whole) < len(requests):
         lacks.append(
             f"steps of {len(requests) - len(whole)} of {len(requests)} requests, which emitted "

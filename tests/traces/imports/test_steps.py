@@ -115,6 +115,16 @@ def test_requests_with_other_numbers_of_tokens_are_left_out(tmp_path: Path, extr
     assert found.acceptance.judged_most.sum() == 4 + sum(part.drafted)
 
 
+def test_what_is_not_given_is_said(tmp_path: Path) -> None:
+    """Metrics of the offline API, which come without a response around them."""
+    bare = vllm(decode([True, False, True], [2]), "a")["metrics"]["speculative_decoding"]
+    found = import_file("vllm", write_lines(tmp_path / "steps.jsonl", [bare]), LOWER)
+    assert found.traces is not None
+    assert [sequence.id for sequence in found.traces] == ["request-1"]
+    assert any("the length of prompts" in lack for lack in found.missing)
+    assert any("how many tokens were emitted" in lack for lack in found.missing)
+
+
 def test_several_drafters_give_a_distribution(tmp_path: Path) -> None:
     record = flashspec(decode([True, False, True, True], [2]), "a")
     record["arm_steps"][1]["drafter"] = 1
