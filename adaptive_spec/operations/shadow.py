@@ -113,7 +113,7 @@ class Shadow(Observer):
     def report(self) -> ShadowReport:
         """How it compares so far; NaN before the first cycle."""
         s = self._sums
-        share = 1.0 / s.cycles if s.cycles else math.nan
+        cycles = s.cycles or math.nan
         rate = s.tokens / s.ms if s.ms else math.nan
         slow, fast = (
             tokens / s.shadow_ms / rate if s.shadow_ms else math.nan
@@ -121,10 +121,10 @@ class Shadow(Observer):
         )
         return ShadowReport(
             cycles=int(s.cycles),
-            same_tau=s.same * share,
-            mean_tau=s.tau * share,
-            mean_shadow_tau=s.shadow_tau * share,
-            known=s.known * share,
+            same_tau=s.same / cycles,
+            mean_tau=s.tau / cycles,
+            mean_shadow_tau=s.shadow_tau / cycles,
+            known=s.known / cycles,
             speedup_low=slow,
             speedup_high=fast,
         )
