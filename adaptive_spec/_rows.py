@@ -23,6 +23,8 @@ class Counters(NamedTuple):
       request_key: hash of the request's id, >= 0.
       given_passes: credit that hard pass budgets gave it; ``own_passes``: what it has left of that.
       waited_ms: time from its arrival until decoding began; ``elapsed_ms`` since then.
+      cycles_by_tau: observed cycles by draft tokens asked for, ``[capacity or B, K + 1]``;
+        ``cycles_by_accepted``: by those that were accepted.
     """
 
     sequence_id: IntArray
@@ -38,6 +40,8 @@ class Counters(NamedTuple):
     own_passes: FloatArray
     waited_ms: FloatArray
     elapsed_ms: FloatArray
+    cycles_by_tau: IntArray
+    cycles_by_accepted: IntArray
 
     @property
     def passes(self) -> IntArray:
@@ -53,9 +57,10 @@ class Counters(NamedTuple):
 class RowTable:
     """Counters by row. Arrays are replaced and never changed: who was shown one may keep it."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_draft_tokens: int) -> None:
         """Sets up a table without rows."""
-        self._counters = _free(0)
+        self._max_draft_tokens = max_draft_tokens
+        self._counters = _free(0, max_draft_tokens)
         self._admitted = 0
 
     @property
@@ -96,6 +101,7 @@ class RowTable:
         rows = free[:n]
         none = np.zeros(n, np.int64)
         number = self._admitted + np.arange(n)
+        no_cycles = np.zeros((n, self._max_draft_tokens + 1), np.int64)
         self.change(
             rows,
             sequence_id=number,
@@ -111,12 +117,14 @@ class RowTable:
             own_passes=own_passes,
             waited_ms=waited_ms,
             elapsed_ms=np.zeros(n),
+            cycles_by_tau=no_cycles,
+            cycles_by_accepted=no_cycles,
         )
         self._admitted += n
         return rows
 
     def change(self, rows: IntArray, **columns: Any) -> None:
-        """Sets counters of some rows; each value is ``[B]``."""
+        """Sets counters of some rows; each value is ``[B]`` (``[B, K + 1]``)."""
         if rows.size < self.capacity:
             for name, values in columns.items():
                 column = getattr(self._counters, name).copy()
@@ -130,11 +138,12 @@ class RowTable:
 
     def _grow(self, capacity: int) -> None:
         more = capacity - self.capacity
-        joined = zip(self._counters, _free(more), strict=True)
+        joined = zip(self._counters, _free(more, self._max_draft_tokens), strict=True)
         self._counters = Counters(*(np.concatenate(pair) for pair in joined))
 
 
-def _free(count: int) -> Counters:
+def _free(count: int, max_draft_tokens: int) -> Counters:
     """Rows that are free."""
     free, nothing = np.full(count, -1, np.int64), np.zeros(count)
-    return Counters(*(free,) * 9, *(nothing,) * 4)
+    no_cycles = np.zeros((count, max_draft_tokens + 1), np.int64)
+    return Counters(*(free,) * 9, *(nothing,) * 4, *(no_cycles,) * 2)

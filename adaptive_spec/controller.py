@@ -31,6 +31,7 @@ from adaptive_spec.constraints import (
     Keeper,
     Ledger,
     Payment,
+    asked_tau,
 )
 from adaptive_spec.costs import CostModel
 from adaptive_spec.cycle_times import cycle_times, times
@@ -144,7 +145,7 @@ class Controller:
         self.lockstep = lockstep
         self._widths = None if uniform_widths is None else np.unique(np.asarray(uniform_widths))
         self.state: State[Any, Any] = self._begin(0)
-        self._rows = RowTable()
+        self._rows = RowTable(max_draft_tokens)
         self._measured = False
         self._observers = Observers()
 
@@ -450,14 +451,19 @@ class Controller:
                 return elapsed
             rows, outcome = rows[keep], take_outcome(outcome, keep)
         now = self._rows.at(rows)
+        asked = asked_tau(outcome, self.policy.looks_inside_draft)
+        every_tau = np.arange(self.max_draft_tokens + 1)
         self._rows.change(
             rows,
             observed_cycles=now.observed_cycles + 1,
             emitted_tokens=now.emitted_tokens + outcome.num_emitted_tokens,
             elapsed_ms=now.elapsed_ms + outcome.cycle_ms,
+            cycles_by_tau=now.cycles_by_tau + np.equal.outer(asked, every_tau),
+            cycles_by_accepted=now.cycles_by_accepted
+            + np.equal.outer(outcome.num_accepted_tokens, every_tau),
         )
         if self._keeper.shared:
-            self._keeper.see(now.request_class, outcome, self.policy.looks_inside_draft)
+            self._keeper.see(now.request_class, outcome, asked)
         began = time.perf_counter()
         updated = self.policy.update(self._state_of(rows), outcome)
         self._observers.thought("update", began)

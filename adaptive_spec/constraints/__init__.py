@@ -3,7 +3,7 @@
 from adaptive_spec.constraints.bucket import Payment
 from adaptive_spec.constraints.feasibility import Feasibility
 from adaptive_spec.constraints.frontier import Frontier
-from adaptive_spec.constraints.keeper import EndReason, Keeper
+from adaptive_spec.constraints.keeper import EndReason, Keeper, asked_tau
 from adaptive_spec.constraints.latency_target import LatencyTarget
 from adaptive_spec.constraints.ledger import Ledger
 from adaptive_spec.constraints.pass_budget import PassBudget
@@ -21,4 +21,5 @@ __all__ = [
     "Ledger",
     "PassBudget",
     "Payment",
+    "asked_tau",
 ]

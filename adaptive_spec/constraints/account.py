@@ -22,6 +22,9 @@ _JUDGED_EVERY = 5
 _NEWEST_CYCLE = 1.0 / 64.0
 """Weight of the newest cycle in what a cycle costs."""
 
+_Request = tuple[int, int, float, float, list[int], list[int]]
+"""A finished request's columns of ``Recent``, in that order."""
+
 
 class Account:
     """The account of a class of requests.
@@ -44,7 +47,7 @@ class Account:
         self._fill(0.0)
         self.feasibility = Feasibility(0)
         self._survival = Survival.fresh(max_draft_tokens)
-        self._finished: deque[tuple[int, int, float, float]] = deque(maxlen=_KEPT_REQUESTS)
+        self._finished: deque[_Request] = deque(maxlen=_KEPT_REQUESTS)
         self._cycle_ms, self._cycles_seen = np.zeros(max_draft_tokens + 1), 0
         self._lengths = np.zeros(0, np.int64)
 
@@ -124,22 +127,28 @@ class Account:
         tokens: IntArray,
         waited_ms: FloatArray,
         decode_ms: FloatArray,
+        cycles_by_tau: IntArray,
+        cycles_by_accepted: IntArray,
         *,
         finished: bool,
     ) -> None:
-        """Books requests that end, ``[n]``; cancelled ones leave their credit and no more."""
+        """Books requests that end, ``[n]``; cancelled ones leave their credit and no more.
+
+        The rest is as in ``Recent``, but for ``own``: credit of their own that they have left.
+        """
         self.running -= passes.size
         self._fill(float(own.sum()))
         if not finished:
             return
-        columns = (passes.tolist(), tokens.tolist(), waited_ms.tolist(), decode_ms.tolist())
-        for spent, emitted, waited, decoded in zip(*columns, strict=True):
+        columns = (tokens, passes, waited_ms, decode_ms, cycles_by_tau, cycles_by_accepted)
+        for request in zip(*(column.tolist() for column in columns), strict=True):
+            emitted, spent, waited, decoded, *_ = request
             self.ledger = self.ledger.settle(
                 self.constraints, spent, emitted, waited + decoded, self.feasibility
             )
             if not self.constraints.shared:
                 continue
-            self._finished.append((emitted, spent, waited, decoded))
+            self._finished.append(request)
             if self.ledger.requests % _JUDGED_EVERY == 0:
                 self.feasibility = self._judge()
                 self._lengths = np.sort([emitted for emitted, *_ in self._finished])
@@ -148,10 +157,10 @@ class Account:
         """Whether what was promised can be kept."""
         if len(self._finished) < FEWEST_REQUESTS or not self.knows_drafts:
             return Feasibility(len(self._finished))
-        tokens, passes, waited, decoded = zip(*self._finished, strict=True)
-        recent = Recent(
-            np.array(tokens), np.array(passes), np.array(waited), np.array(decoded), self._cycle_ms
+        tokens, passes, waited_ms, decode_ms, by_tau, by_accepted = map(
+            np.array, zip(*self._finished, strict=True)
         )
+        recent = Recent(tokens, passes, waited_ms, decode_ms, by_tau, by_accepted, self._cycle_ms)
         return assess(self.constraints, recent, self._survival)
 
     def expected_tokens(self, emitted: IntArray, remaining: IntArray) -> FloatArray:
@@ -175,7 +184,7 @@ class Account:
     @property
     def ms_per_token(self) -> float:
         """Of decoding, by recent requests; NaN before the first."""
-        decoded = math.fsum(ms for *_, ms in self._finished)
+        decoded = math.fsum(ms for _, _, _, ms, *_ in self._finished)
         tokens = sum(emitted for emitted, *_ in self._finished)
         return decoded / tokens if tokens and decoded > 0 else math.nan
 

@@ -3,7 +3,16 @@
 With ``S`` from ``survival``, the passes that ``n`` tokens take at a constant tau follow from a
 renewal equation, ``m(n) = 1 + sum over a of P(A = a) m(n - a - 1)``: the first cycle, and what is
 left after it. The longest draft has the fewest passes: no policy can have fewer, but for what the
-estimate of S is off. The time at tau is that many cycles of its cost.
+estimate of S is off.
+
+Requests differ, in how well they are drafted and in what their cycles cost. A request's luck at tau
+compares the draft tokens up to that depth that were accepted, ``a``, with those to be expected of
+drafts as long as its own, ``e``, the sum of ``S_1, S_2, ...`` up to tau or to the length of the
+draft, over its cycles: ``luck = (a + 1) / (e + 1)``, near 1 where little was drafted. Its pace is
+the time that it took, over the cost of its cycles. At a constant tau its passes are taken to be in
+proportion to ``m(n) / (1 + luck * (S_1 + ... + S_tau))``, with the sum over all requests as
+expected, and its time is its pace times that many cycles of the cost of tau. So what spread there
+is comes from the requests, and not from a policy that chose one tau for this and another for that.
 """
 
 from typing import NamedTuple
@@ -23,6 +32,8 @@ class Recent(NamedTuple):
     Attributes:
       tokens: emitted; ``passes``: taken.
       waited_ms: from arrival until decoding began; ``decode_ms``: from then on.
+      cycles_by_tau: ``[R, K + 1]`` cycles by draft tokens asked for; ``cycles_by_accepted``: by
+        those that were accepted.
       cycle_ms: ``[K + 1]`` time of a cycle, by tau.
     """
 
@@ -30,6 +41,8 @@ class Recent(NamedTuple):
     passes: IntArray
     waited_ms: FloatArray
     decode_ms: FloatArray
+    cycles_by_tau: IntArray
+    cycles_by_accepted: IntArray
     cycle_ms: FloatArray
 
 
@@ -76,22 +89,41 @@ def frontier(
 ) -> Frontier:
     """What every constant tau would have come to.
 
-    Times keep the shape that was seen: each request's decoding is stretched or shrunk by the ratio
-    of all requests' expected time at that tau to the time they took.
+    Args:
+      survival: ``[K + 1]`` from ``Survival.chances``.
+      recent: finished requests, at least one.
+      quantile: of the latency.
+      target_ms: of the latency; None where there is none.
     """
-    passes = expected_passes(survival, recent.tokens)
+    passes = _own_passes(survival, recent)
     tokens = max(int(recent.tokens.sum()), 1)
-    total_ms = passes.sum(axis=1) * recent.cycle_ms
-    stretch = total_ms / max(float(recent.decode_ms.sum()), 1e-9)
-    latency = recent.waited_ms + stretch[:, None] * recent.decode_ms
-    late = np.full(stretch.size, np.nan) if target_ms is None else (latency > target_ms).mean(1)
+    pace = recent.decode_ms / np.maximum(recent.cycles_by_tau @ recent.cycle_ms, 1e-9)
+    decode_ms = pace * passes * recent.cycle_ms[:, None]
+    latency = recent.waited_ms + decode_ms
+    late = np.full(survival.size, np.nan) if target_ms is None else (latency > target_ms).mean(1)
     return Frontier(
         passes.mean(axis=1),
         passes.sum(axis=1) / tokens,
         np.quantile(latency, quantile, axis=1, method="higher"),
         late,
-        1e3 * tokens / total_ms,
+        1e3 * tokens / np.maximum(decode_ms.sum(axis=1), 1e-9),
     )
+
+
+def _own_passes(survival: FloatArray, recent: Recent) -> FloatArray:
+    """Passes that each request would have taken at every tau, by its own luck, ``[K + 1, R]``."""
+    asked, reached = (
+        cycles[:, :0:-1].cumsum(axis=1)[:, ::-1]  # depths 1 to K: cycles with so many or more
+        for cycles in (recent.cycles_by_tau, recent.cycles_by_accepted)
+    )
+    luck = np.ones(recent.cycles_by_tau.shape)
+    luck[:, 1:] = reached.cumsum(axis=1) + 1.0
+    luck[:, 1:] /= (asked * survival[1:]).cumsum(axis=1) + 1.0
+    expected = expected_passes(survival, recent.tokens)
+    own = expected / (1.0 + luck * (survival.cumsum() - 1.0)).T
+    unbiased = expected.sum(axis=1) / np.maximum(own.sum(axis=1), 1e-9)
+    passes: FloatArray = own * unbiased[:, None]
+    return passes
 
 
 def least_mixture(cost: FloatArray, spent: FloatArray, allowed: float) -> float:

@@ -188,20 +188,17 @@ class Keeper:
         for account, at in self._classes(request_class):
             account.refund(paid.take(at))
 
-    def see(self, request_class: IntArray, outcome: Outcome, looks_inside: bool) -> None:
+    def see(self, request_class: IntArray, outcome: Outcome, asked: IntArray) -> None:
         """Learns what cycles bring, and what they cost.
 
         Args:
           request_class: ``[B]`` of the outcome's requests.
           outcome: of their cycles.
-          looks_inside: whether the policy may have stopped drafts.
+          asked: ``[B]`` draft tokens, from ``asked_tau``.
         """
         drafted, cycle = outcome.num_draft_tokens, outcome.cycle
         # A drafter that had nothing more to propose would have had nothing in a longer draft.
-        gave_out = drafted < outcome.tau
-        if looks_inside:
-            gave_out &= drafted == 0
-        gave_out &= outcome.num_accepted_tokens == drafted
+        gave_out = (drafted < asked) & (outcome.num_accepted_tokens == drafted)
         refused = outcome.rejected | gave_out | ~cycle.available.any(axis=1)
         table = cycle.times_ms()
         table = np.broadcast_to(table, (drafted.size, table.shape[1]))
@@ -225,6 +222,8 @@ class Keeper:
                 some.emitted_tokens,
                 some.waited_ms,
                 some.elapsed_ms,
+                some.cycles_by_tau,
+                some.cycles_by_accepted,
                 finished=finished,
             )
 
@@ -305,6 +304,18 @@ class Keeper:
             return
         for i in np.unique(request_class).tolist():
             yield self.accounts[i], np.flatnonzero(request_class == i)
+
+
+def asked_tau(outcome: Outcome, looks_inside: bool) -> IntArray:
+    """Draft tokens that were asked for, ``[B]``: tau, or what was drafted until a policy stopped.
+
+    Args:
+      outcome: of cycles.
+      looks_inside: whether the policy may have stopped drafts.
+    """
+    if not looks_inside:
+        return outcome.tau
+    return np.where(outcome.num_draft_tokens > 0, outcome.num_draft_tokens, outcome.tau)
 
 
 def _phase(now: Counters) -> FloatArray:

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adaptive_spec import Constraints, LatencyTarget, PassBudget
 from adaptive_spec.constraints.feasibility import Feasibility, assess
@@ -11,10 +13,12 @@ SEEN = Survival(1e12 * HALF[:-1], 1e12 * HALF[1:])  # so often that nothing is i
 
 
 def recent() -> Recent:
-    """Forty requests of 8 tokens that took 6 passes and 1 + 14 ms each."""
+    """Forty requests of 8 tokens that took 6 passes, two with drafts, and 1 + 13 ms each."""
     forty = np.ones(40)
     whole = forty.astype(np.int64)
-    return Recent(8 * whole, 6 * whole, forty, 14 * forty, 2 + np.arange(5.0) / 4)
+    by_tau, by_accepted = np.tile([4, 0, 2, 0, 0], (40, 1)), np.tile([4, 2, 0, 0, 0], (40, 1))
+    costs = 2 + np.arange(5.0) / 4
+    return Recent(8 * whole, 6 * whole, forty, 13 * forty, by_tau, by_accepted, costs)
 
 
 def test_survival_is_the_product_limit_estimate() -> None:
@@ -47,8 +51,8 @@ def test_expected_passes_are_those_of_a_simulation() -> None:
         assert counted[tau, lengths.tolist().index(n)] == pytest.approx(np.mean(passes), abs=error)
 
 
-def test_a_frontier_keeps_the_shape_of_what_was_seen() -> None:
-    some = recent()._replace(decode_ms=np.repeat([4.0, 12.0], 20))
+def test_a_frontier_keeps_every_requests_pace() -> None:
+    some = recent()._replace(decode_ms=np.repeat([6.5, 19.5], 20))
     seen = frontier(HALF, some, 0.95, 10.0)
     passes = expected_passes(HALF, np.array([8]))[:, 0]
     np.testing.assert_allclose(seen.passes_per_request, passes)
@@ -57,6 +61,41 @@ def test_a_frontier_keeps_the_shape_of_what_was_seen() -> None:
     np.testing.assert_allclose(seen.latency_ms, 1 + 1.5 * spent)
     np.testing.assert_allclose(seen.tokens_per_s, 8e3 / spent)
     assert set(seen.late.tolist()) <= {0.0, 0.5, 1.0}
+
+
+def test_a_frontier_keeps_every_requests_luck_at_the_depths_that_it_drafted() -> None:
+    some = recent()
+    some.cycles_by_tau[:] = [0, 0, 0, 0, 6]
+    some.cycles_by_accepted[:20] = [0, 6, 0, 0, 0]  # 6 first tokens, where 3 were to be expected
+    some.cycles_by_accepted[20:] = [5, 0, 0, 0, 1]  # 1, but 4 up to the last depth, of 5.625
+    costs = some._replace(decode_ms=some.cycles_by_tau @ some.cycle_ms)
+    seen = frontier(HALF, costs, 1.0, None)
+    passes = expected_passes(HALF, np.array([8]))[:, 0]
+    np.testing.assert_allclose(seen.passes_per_request, passes)
+    for tau, accepted, lucks in ((1, 0.5, (7 / 4, 2 / 4)), (4, 0.9375, (7 / 6.625, 5 / 6.625))):
+        lucky, unlucky = (1 / (1 + luck * accepted) for luck in lucks)
+        most = passes[tau] * 2 * unlucky / (lucky + unlucky)
+        assert seen.latency_ms[tau] == pytest.approx(1 + most * some.cycle_ms[tau])
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=30),
+    st.integers(1, 4),
+)
+def test_a_frontier_takes_no_change_of_tau_for_a_spread_of_requests(
+    cycles: list[tuple[int, int]], count: int
+) -> None:
+    by_tau, by_accepted = np.zeros((2, count, 5), np.int64)
+    for number, (tau, accepted) in enumerate(cycles):
+        by_tau[number % count, tau] += 1
+        by_accepted[number % count, min(accepted, tau)] += 1
+    whole, costs = np.full(count, 8), 2 + np.arange(5.0) / 4
+    some = Recent(whole, whole, np.zeros(count), by_tau @ costs, by_tau, by_accepted, costs)
+    seen = frontier(HALF, some, 1.0, None)
+    ran = (by_tau.sum(axis=1) > 0).any()
+    assert seen.latency_ms[0] == pytest.approx(8 * costs[0] * ran)
+    expected = expected_passes(HALF, np.array([8]))[:, 0]
+    np.testing.assert_allclose(seen.passes_per_request, expected)
 
 
 def test_the_least_mixture_is_on_the_lower_hull() -> None:

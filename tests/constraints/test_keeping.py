@@ -222,6 +222,23 @@ def test_whoever_decides_an_infeasible_latency_is_declared(spec: str) -> None:
         assert ("plain verifier passes" in str(told)) == infeasible
 
 
+@pytest.mark.parametrize(
+    "spec", ["fixed:tau=0", "hazard", pytest.param("fixed:tau=6", marks=pytest.mark.slow)]
+)
+def test_a_latency_that_one_tau_would_keep_is_not_declared_infeasible(spec: str) -> None:
+    # Long drafts where few are accepted, or none until requests are late: what time those took is
+    # not what the best tau takes.
+    costs = ConstantCosts(draft=0.1)
+    for hazard in (0.1, 0.4):
+        traces = synthetic_trace(Hazards(hazard, seed=1), num_sequences=60, num_tokens=12)
+        static = [replay(f"fixed:tau={tau}", traces, costs=costs).time_ms for tau in range(11)]
+        best = min(float(np.quantile(ms, 0.95, method="higher")) for ms in static)
+        promised = Constraints(latency=LatencyTarget(best))
+        told = replay(spec, traces, costs=costs, constraints=promised).feasibility["all"]
+        assert not told.infeasible
+        assert told.least_latency_ms == pytest.approx(best, rel=0.1)
+
+
 def test_a_rule_that_never_drafts_is_hurried_where_requests_are_late() -> None:
     traces = synthetic_trace(Hazards(hazard=0.1, seed=1), num_sequences=200, num_tokens=12)
     costs = ConstantCosts(draft=0.1)
