@@ -31,10 +31,10 @@ class Sums(Observer):
 
 @given(histories())
 def test_counts_agree_with_each_other_and_with_the_books(history: History) -> None:
-    play, records, sums = Play(make_policy("ewma"), history), [], Sums()
+    play, sums = Play(make_policy("ewma"), history), Sums()
     controller = play.controller
-    take: Any = records.append
-    tallies, logs = Tallies(controller), Requests(controller, take)
+    ended: list[RequestRecord] = []
+    tallies, logs = Tallies(controller), Requests(controller, ended.append)
     notices = Notices(controller, Log(per_second=0.0, burst=0))
     controller.watch(sums)
     list(play)
@@ -46,7 +46,6 @@ def test_counts_agree_with_each_other_and_with_the_books(history: History) -> No
     assert tallies.emitted_tokens == sums.emitted
     assert tallies.fallback_passes <= tallies.passes
 
-    ended: list[RequestRecord] = records
     finished = [record for record in ended if record.finished]
     ledger = controller.ledger
     assert len(finished) == ledger.requests
