@@ -88,6 +88,12 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "adaptive_spec.distillation",
     ),
     "adaptive_spec.integrations": (*RECORDS, *ENGINE, "adaptive_spec.integrations"),
+    "adaptive_spec.integrations.configuration": (
+        *RECORDS,
+        *ENGINE,
+        "adaptive_spec.integrations.reading",
+        "adaptive_spec.operations",
+    ),
     "adaptive_spec.integrations.transformers": (
         *RECORDS,
         *ENGINE,

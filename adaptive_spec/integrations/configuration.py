@@ -13,6 +13,7 @@ from adaptive_spec.cost_files import parse_costs
 from adaptive_spec.costs import CostModel
 from adaptive_spec.errors import ConfigError
 from adaptive_spec.integrations.reading import read_record
+from adaptive_spec.operations.operation import Operation
 from adaptive_spec.policy import Policy
 from adaptive_spec.registry import make_policy
 
@@ -40,6 +41,7 @@ class Configuration:
         that of requests that name none.
       decision_limit_ms: a decision that takes longer is slow, > 0; three of them in a row, and the
         engine goes on without the policy.
+      operation: metrics, logs, checkpoints, a policy in the shadow, a trial.
       books: file into which the engine writes what was spent, as JSON; None for none.
     """
 
@@ -51,6 +53,7 @@ class Configuration:
     constraints: Constraints = field(default_factory=Constraints)
     classes: Mapping[str, Constraints] = field(default_factory=dict)
     decision_limit_ms: float = 250.0
+    operation: Operation = field(default_factory=Operation)
     books: str | None = None
 
     def __post_init__(self) -> None:
@@ -91,15 +94,18 @@ class Configuration:
         )
 
     def make_policy(self, num_tokens: int) -> Policy[Any, Any]:
-        """The policy, for an engine that drafts ``num_tokens`` at most.
+        """The policy, or a trial of two, for an engine that drafts ``num_tokens`` at most.
 
         Raises:
           PolicySpecError: there is none of that name, or a value that it refuses.
           ConfigError: it, or this record, asks for longer drafts.
         """
         policy = make_policy(self.policy)
+        trial = self.operation.trial
+        tried = None if trial is None else make_policy(trial)
         asked = {
             f"policy = {self.policy!r} has tau": getattr(policy, "tau", None),
+            f"trial = {trial!r} has tau": getattr(tried, "tau", None),
             "max_draft_tokens": self.max_draft_tokens,
             "widths: the largest": max(self.widths or (0,)),
         }
@@ -109,7 +115,7 @@ class Configuration:
                     f"{what} = {tau}, and the engine drafts {num_tokens} tokens at most; lower it, "
                     "or raise num_speculative_tokens"
                 )
-        return policy
+        return self.operation.around(policy)
 
 
 def read_configuration(

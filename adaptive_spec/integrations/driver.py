@@ -136,6 +136,7 @@ class Driver:
             np.array([max_new_tokens]),
             request_class=np.array([number]),
             waited_ms=np.array([waited_ms]),
+            request_ids=[request_id],
         )
         self._requests[request_id] = _Request(int(row[0]))
 

@@ -15,7 +15,12 @@ from adaptive_spec.errors import ConfigError
 from adaptive_spec.operations.checkpoints import Checkpoint, Saver
 from adaptive_spec.operations.logs import Log
 from adaptive_spec.operations.notices import Notices
-from adaptive_spec.operations.prometheus import Exporter, common_exporter
+from adaptive_spec.operations.prometheus import (
+    Exporter,
+    common_exporter,
+    host_and_port,
+    serve_metrics,
+)
 from adaptive_spec.operations.requests import RequestRecord, Requests
 from adaptive_spec.operations.shadow import Shadow
 from adaptive_spec.operations.spans import Spans
@@ -44,7 +49,9 @@ class Operation:
     """What goes around a policy; nothing by default.
 
     Attributes:
-      metrics: whether metrics are exported for Prometheus.
+      metrics: whether metrics are exported for Prometheus, in the registry of the process.
+      serve_metrics: "HOST:PORT" to serve that registry at, for processes that nobody scrapes
+        otherwise (vLLM's engine is one); None for nowhere.
       logs: whether requests and notable events are logged, to ``adaptive_spec.operations``.
       spans: whether each request gets a span of OpenTelemetry.
       checkpoint: file with what was learned: restored at the start, if it is there, and saved
@@ -55,6 +62,7 @@ class Operation:
     """
 
     metrics: bool = False
+    serve_metrics: str | None = None
     logs: bool = False
     spans: bool = False
     checkpoint: str | None = None
@@ -67,6 +75,8 @@ class Operation:
     def __post_init__(self) -> None:
         if not self.save_every_s > 0:
             raise ConfigError(f"save_every_s = {self.save_every_s}; it must be above 0")
+        if self.serve_metrics is not None:
+            host_and_port(self.serve_metrics)
         if not 0 <= self.trial_share <= 1:
             raise ConfigError(f"trial_share = {self.trial_share}; it must be in [0, 1]")
 
@@ -92,7 +102,7 @@ class Operation:
           exporter: of the metrics; None for the one that the process has in common.
 
         Raises:
-          ConfigError: a checkpoint that does not fit, or is damaged.
+          ConfigError: a checkpoint that does not fit, or is damaged; an address that is taken.
           MissingDependencyError: a library that what was asked for needs is not installed.
         """
         if self.checkpoint is not None:
@@ -100,7 +110,9 @@ class Operation:
                 Checkpoint.load(self.checkpoint, controller.policy).restore(controller)
             Saver(controller, self.checkpoint, every_s=self.save_every_s)
         tallies = None
-        if self.metrics:
+        if self.serve_metrics is not None:
+            serve_metrics(self.serve_metrics)
+        if self.metrics or self.serve_metrics is not None:
             tallies = (exporter or common_exporter()).watch(controller, engine)
         inner = innermost(controller.policy)
         trial = TrialWatch(inner) if isinstance(inner, Split) else None

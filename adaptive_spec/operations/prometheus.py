@@ -88,6 +88,35 @@ def common_exporter() -> Exporter:
     return exporter
 
 
+def host_and_port(address: str) -> tuple[str, int]:
+    """Both parts of "HOST:PORT".
+
+    Raises:
+      ConfigError: it is not of that form.
+    """
+    host, colon, port = address.rpartition(":")
+    if not (host and colon and port.isdecimal() and int(port) < 1 << 16):
+        raise ConfigError(f"serve_metrics = {address!r}; give HOST:PORT, such as '127.0.0.1:9464'")
+    return host.strip("[]"), int(port)
+
+
+def serve_metrics(address: str) -> Any:
+    """Serves the metrics of the process over HTTP, in a thread of its own; gives the server.
+
+    Raises:
+      ConfigError: the address is none, or cannot be listened at.
+    """
+    host, port = host_and_port(address)
+    try:
+        server, _ = require("prometheus_client", "metrics").start_http_server(port, host)
+    except OSError as error:
+        raise ConfigError(
+            f"serve_metrics = {address!r}: cannot be listened at ({error.strerror or error}); give "
+            "each process an address of its own"
+        ) from None
+    return server
+
+
 def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
     """Cumulative counts by upper bound."""
     bounds = [*(repr(float(bound)) for bound in histogram.bounds), "+Inf"]

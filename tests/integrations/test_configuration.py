@@ -3,9 +3,10 @@ from typing import Any
 
 import pytest
 
-from adaptive_spec import ConfigError, ConstantCosts, PolicySpecError
+from adaptive_spec import ConfigError, ConstantCosts, PolicySpecError, make_policy
 from adaptive_spec.constraints import Constraints, LatencyTarget, PassBudget
 from adaptive_spec.integrations.configuration import Configuration, read_configuration
+from adaptive_spec.operations.split import Split
 
 TOML = """
 [other]
@@ -42,6 +43,20 @@ def test_a_table_goes_before_the_file(tmp_path: Path) -> None:
     changed = read_configuration({"adaptive_spec": {"policy": "auto"}}, environ)
     assert changed.policy == "auto"
     assert changed.classes == found.classes
+
+
+def test_a_trial_and_all_else_around_a_policy_is_configured(tmp_path: Path) -> None:
+    operation = {"logs": True, "trial": "fixed:tau=2", "trial_share": 0.5, "trial_salt": "x"}
+    table = {"adaptive_spec": {"policy": "ewma", "operation": operation}}
+    found = read_configuration(table, {})
+    policy = found.make_policy(4)
+    assert policy == Split(make_policy("ewma"), make_policy("fixed:tau=2"), 0.5, "x")
+    assert found.controller(policy, 4, ConstantCosts()).policy is policy
+    with pytest.raises(ConfigError, match="trial = 'fixed:tau=2' has tau = 2, and the engine dra"):
+        found.make_policy(1)
+    wrong = {"adaptive_spec": {"operation": {"trial_share": 3}}}
+    with pytest.raises(ConfigError, match=r"operation: trial_share = 3\.0; it must be in \[0, 1\]"):
+        read_configuration(wrong, {})
 
 
 def test_a_file_may_be_all_its_own(tmp_path: Path) -> None:

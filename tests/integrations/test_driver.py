@@ -7,6 +7,7 @@ import pytest
 from adaptive_spec import ConstantCosts, Controller
 from adaptive_spec.constraints import Constraints, EndReason, PassBudget
 from adaptive_spec.integrations.driver import Driver, Step, Verified
+from adaptive_spec.randomness import request_key
 from tests.controller.driven import Stubborn
 
 COSTS = ConstantCosts(0.5, 0.0, plain_ms=10.0)
@@ -133,3 +134,11 @@ def test_requests_are_of_the_class_that_they_name() -> None:
     ledgers = driver.controller.ledgers
     assert (ledgers["paid"].requests, ledgers["free"].requests) == (2, 1)
     assert "c" not in driver
+
+
+def test_requests_are_known_by_their_ids() -> None:
+    driver, policy = make()
+    driver.admit("a request", 5, 50)
+    driver.decide({"a request": True})
+    driver.observe(Step(driver.begin_step(["a request"])), {"a request": Verified(1, 1, 2)}, None)
+    assert policy.outcomes[-1].cycle.request_key.tolist() == [request_key("a request")]

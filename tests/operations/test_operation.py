@@ -1,6 +1,7 @@
 """One record sets up all that goes around a policy."""
 
 import logging
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from adaptive_spec import ConfigError, ConstantCosts, Controller, PolicySpecError, make_policy
 from adaptive_spec.operations.checkpoints import Checkpoint
 from adaptive_spec.operations.operation import Attached, Operation
-from adaptive_spec.operations.prometheus import Exporter, common_exporter
+from adaptive_spec.operations.prometheus import Exporter, common_exporter, serve_metrics
 from adaptive_spec.operations.split import Split
 from tests.operations.driving import admit, cycle
 
@@ -85,6 +86,23 @@ def test_metrics_go_where_the_process_serves_them() -> None:
     assert registry.get_sample_value(name, labels) is None
     started(Operation(metrics=True), engine="of this test")
     common_exporter().forget("of this test")
+
+
+def test_metrics_are_served_where_nobody_else_does() -> None:
+    common_exporter()
+    server = serve_metrics("127.0.0.1:0")
+    host, port = server.server_address
+    try:
+        with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=20) as answer:
+            assert b"# HELP adaptive_spec:recent_speedup " in answer.read()
+        with pytest.raises(ConfigError, match=r"cannot be listened at .* an address of its own"):
+            started(Operation(serve_metrics=f"127.0.0.1:{port}"), engine="twice")
+    finally:
+        server.shutdown()
+        server.server_close()
+    for wrong in ("9464", "localhost", ":9464", "host:port", "host:70000"):
+        with pytest.raises(ConfigError, match="give HOST:PORT"):
+            Operation(serve_metrics=wrong)
 
 
 def test_wrong_records_are_refused() -> None:

@@ -81,6 +81,7 @@ class AdaptiveScheduler(SyncScheduler):  # type: ignore[misc]  # vLLM is not the
         require_fitting(engine, configuration, policy, controller.costs)
         require_working(configuration.controller(policy, longest, costs))
         one_width = configuration.widths is not None
+        configuration.operation.attach(controller)
         driver = Driver(controller, drafts_ahead=engine.drafts_ahead)
         self._steering = Steering(driver, placeholders=self._placeholders, one_width=one_width)
         self._guard = Guard(configuration.decision_limit_ms)
