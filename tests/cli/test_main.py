@@ -141,12 +141,7 @@ def raising(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: object, **options: object) -> None:
         raise error
 
-    monkeypatch.setattr(simulate_module(), "read_trace", fail)
-
-
-def simulate_module() -> Any:
-    """The module: the package has a function of that name too."""
-    return sys.modules["adaptive_spec.cli.simulate"]
+    monkeypatch.setattr("adaptive_spec.cli.traces.read_trace", fail)
 
 
 def test_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,7 +64,7 @@ def test_policy_passes_check_policy(spec: str) -> None:
     check_policy(spec)
 
 
-@pytest.mark.parametrize("spec", [spec for name in WITH_LOOPS for spec in VARIANTS[name]])
+@pytest.mark.parametrize("spec", WITH_LOOPS)
 def test_policy_passes_check_policy_without_numba(
     spec: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

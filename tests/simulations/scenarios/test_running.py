@@ -67,7 +67,7 @@ def test_every_scenario_runs(name: str) -> None:
 
 
 def test_plain_decoding_is_as_fast_as_itself() -> None:
-    result = ran(scenario("code-edit"), "fixed:tau=0")
+    result = ran(scenario("batch-summarisation"), "fixed:tau=0")  # promises nothing
     assert result.speedup == (1.0, 1.0, 1.0)
 
 
