@@ -44,11 +44,12 @@ class SafePolicy(Policy[Any, Any]):
         self.failure: Exception | None = None
         for name in _SAYS_OF_ITSELF:
             setattr(self, name, getattr(policy, name))
+        self._looks_inside_draft = policy.looks_inside_draft
         self._fresh: State[Any, Any] = policy.init(1, 0)
 
     @property
     def looks_inside_draft(self) -> bool:
-        return self.policy.looks_inside_draft
+        return self._looks_inside_draft
 
     def init(self, num_sequences: int, seed: int) -> State[Any, Any]:
         def init() -> State[Any, Any]:
