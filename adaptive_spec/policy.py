@@ -249,6 +249,17 @@ class Outcome(NamedTuple):
         return bits
 
 
+DECLARED = (
+    "learns",
+    "signals",
+    "needs_signals",
+    "looks_back",
+    "takes_hints",
+    "heeds_prices",
+)
+"""What a policy's class says of it; one that stands before another says the same."""
+
+
 class Policy(abc.ABC, Generic[RowsT, SharedT]):
     """Decides, cycle by cycle and for all sequences at once, how many tokens to draft.
 

@@ -38,16 +38,7 @@ def evidence(
             metavar="TRACE",
         ),
     ],
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="The page, in Markdown; default: standard output.",
-            callback=options.file_to_write,
-            rich_help_panel=options.OUTPUT,
-        ),
-    ] = None,
+    output: options.PageOption = None,
     policy: Annotated[
         list[str] | None,
         typer.Option(

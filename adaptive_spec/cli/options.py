@@ -157,3 +157,13 @@ JsonOption = Annotated[
 TraceArgument = Annotated[
     Path, typer.Argument(help="A trace: file or folder.", show_default=False, metavar="TRACE")
 ]
+PageOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="The page, in Markdown; default: standard output.",
+        callback=file_to_write,
+        rich_help_panel=OUTPUT,
+    ),
+]

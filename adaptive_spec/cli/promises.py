@@ -34,16 +34,7 @@ def promises(
         str,
         typer.Option(help="Its name, or a file of your own (NAME.toml); see `simulate`."),
     ] = "writing-assistant",
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="The page, in Markdown; default: standard output.",
-            callback=options.file_to_write,
-            rich_help_panel=options.OUTPUT,
-        ),
-    ] = None,
+    output: options.PageOption = None,
     policy: Annotated[
         list[str] | None,
         typer.Option(

@@ -8,19 +8,10 @@ import numpy as np
 
 from adaptive_spec._arrays import BoolArray
 from adaptive_spec.answers import checked_decision, require_state, who_catches_up
-from adaptive_spec.policy import Cycle, Decision, DraftSignals, Outcome, Policy, State
+from adaptive_spec.policy import DECLARED, Cycle, Decision, DraftSignals, Outcome, Policy, State
 from adaptive_spec.state import take_rows
 
 _log = logging.getLogger(__name__)
-
-_SAYS_OF_ITSELF = (
-    "learns",
-    "signals",
-    "needs_signals",
-    "looks_back",
-    "takes_hints",
-    "heeds_prices",
-)
 
 AnswerT = TypeVar("AnswerT")
 
@@ -42,7 +33,7 @@ class SafePolicy(Policy[Any, Any]):
         self.policy = policy
         self.static_tau = static_tau
         self.failure: Exception | None = None
-        for name in _SAYS_OF_ITSELF:
+        for name in DECLARED:
             setattr(self, name, getattr(policy, name))
         self._looks_inside_draft = policy.looks_inside_draft
         self._fresh: State[Any, Any] = policy.init(1, 0)

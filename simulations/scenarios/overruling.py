@@ -10,16 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from adaptive_spec._arrays import BoolArray
-from adaptive_spec.policy import Cycle, Decision, DraftSignals, Outcome, Policy, State
-
-_DECLARED = (
-    "learns",
-    "signals",
-    "needs_signals",
-    "looks_back",
-    "takes_hints",
-    "heeds_prices",
-)
+from adaptive_spec.policy import DECLARED, Cycle, Decision, DraftSignals, Outcome, Policy, State
 
 
 class Overruled(NamedTuple):
@@ -109,7 +100,7 @@ class Watched(Policy[Any, Any]):
 
 def watched(policy: Policy[Any, Any]) -> Watched:
     """A policy that decides as another one does, and counts when it could not."""
-    declared = {name: getattr(policy, name) for name in _DECLARED}
+    declared = {name: getattr(policy, name) for name in DECLARED}
     kind: type[Watched] = type(type(policy).__name__, (Watched,), declared)
     return kind(policy)
 
