@@ -1,0 +1,172 @@
+"""Replay by a rule's own compiled loop, where that covers what is asked for.
+
+It gives what the controller gives, cycle for cycle and bit for bit, some hundred times sooner.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from adaptive_spec._arrays import FloatArray, IntArray
+from adaptive_spec.compiled_replay import CompiledReplay, CycleCounts, CyclePrices, Texts
+from adaptive_spec.constraints import Constraints, Ledger
+from adaptive_spec.controller import Controller
+from adaptive_spec.costs import CostModel
+from adaptive_spec.policy import NO_DRAFTER, Policy
+from adaptive_spec.simulations.driven import Part
+from adaptive_spec.simulations.results import CycleLog, DrafterShares, Replay
+from adaptive_spec.traces.flat import FlatTrace
+
+_TOKENS_AT_ONCE = 1 << 20
+"""Text of one call into compiled code, which can be neither watched nor interrupted."""
+
+
+def compiled_rule(policy: Policy[Any, Any]) -> CompiledReplay | None:
+    """The policy's own loop, unless its class has changed the rule since."""
+    kinds = type(policy).__mro__
+    own = next(kind for kind in kinds if "compiled_replay" in vars(kind))
+    changed = {"init", "decide", "update"}.intersection(
+        name for kind in kinds[: kinds.index(own)] for name in vars(kind)
+    )
+    return None if changed else policy.compiled_replay()
+
+
+class CompiledReplays:
+    """Replays sequences that are alone and to whom nothing is promised, one after the other.
+
+    What the rule carries from one sequence to the next, it carries from trace to trace.
+    """
+
+    def __init__(self, controller: Controller, rule: CompiledReplay) -> None:
+        """Sets up; the controller only says what it would have been asked for."""
+        self._controller = controller
+        self._rule = rule
+        self._prices: CyclePrices | None = None
+        self._done = Ledger()
+
+    @staticmethod
+    def of(controller: Controller) -> "CompiledReplays | None":
+        """Replays of the controller's policy, at its costs; None where it must be driven."""
+        promised = controller.constraints.constraints
+        if any(constraints != Constraints() for constraints in promised):
+            return None
+        rule = compiled_rule(controller.policy)
+        return None if rule is None else CompiledReplays(controller, rule)
+
+    def run(
+        self,
+        part: Part,
+        *,
+        log_cycles: bool = False,
+        on_finished: Callable[[int], None] | None = None,
+    ) -> Replay:
+        """Replays sequences without signals or a clock; the rest is as in ``simulator.replay``."""
+        flat, order = part.flat, part.order
+        texts = _texts(flat)
+        prices = self._prices_upto(int((flat.prompt_tokens + flat.num_tokens)[order].max()))
+        tokens = np.zeros(flat.start.size, np.int64)
+        tokens[order] = flat.num_tokens[order]
+        counts = _counts(flat, int(tokens.sum()) if log_cycles else 1)
+        pieces = tokens[order].cumsum() // _TOKENS_AT_ONCE
+        for piece in np.split(order, np.flatnonzero(np.diff(pieces)) + 1):
+            self._rule(piece, texts, prices, counts)
+            if on_finished is not None:
+                on_finished(piece.size)
+        emitted, cycles = int(tokens.sum()), int(counts.cycles.sum())
+        self._done = self._done.plus(Ledger(order.size, cycles, emitted))
+        controller = self._controller
+        first, *others = controller.constraints.names
+        return Replay(
+            tokens,
+            counts.cycles,
+            counts.num_draft_tokens.sum(axis=1),
+            counts.num_accepted_tokens.sum(axis=1),
+            counts.time_ms,
+            float(counts.time_ms.sum()),
+            np.zeros_like(tokens),
+            {first: self._done, **dict.fromkeys(others, Ledger())},
+            controller.feasibility,
+            DrafterShares(flat.drafters, *counts[2:5]),
+            _cycle_log(flat, prices, counts) if log_cycles else None,
+        )
+
+    def _prices_upto(self, context_tokens: int) -> CyclePrices:
+        """Prices of cycles in contexts up to that, kept for the next trace."""
+        known = self._prices
+        if known is None or 1 < known.shown_ms.shape[1] <= context_tokens:
+            controller = self._controller
+            self._prices = known = cycle_prices(
+                controller.costs,
+                controller.drafters,
+                controller.max_draft_tokens,
+                context_tokens,
+            )
+        return known
+
+
+def cycle_prices(
+    costs: CostModel, drafters: tuple[str, ...], max_draft_tokens: int, context_tokens: int
+) -> CyclePrices:
+    """What cycles take, as the controller and ``cycle_times`` have it for a batch of one.
+
+    Args:
+      costs: the cost model.
+      drafters: names of the drafters.
+      max_draft_tokens: K.
+      context_tokens: of the longest context.
+    """
+    context = np.maximum(np.arange(context_tokens + 1), 1)
+    own = [costs.of_drafter(name) for name in drafters]
+    shown = [costs.table(max_draft_tokens, 1, context) for costs in own]
+    if all(table.shape[0] == 1 for table in shown):
+        context = context[:1]
+    depths = range(max_draft_tokens + 1)
+    verify = _by_tau(costs.verify_ms, depths, context)
+    charged = np.stack([_by_tau(costs.draft_ms, depths, context) + verify for costs in own])
+    charged[:, :, 0] = verify[:, 0]  # where nothing is drafted, nobody drafts
+    shape = context.size, len(depths)
+    return CyclePrices(np.stack([np.broadcast_to(table, shape) for table in shown]), charged)
+
+
+def _by_tau(
+    cost_ms: Callable[[IntArray, int, IntArray], FloatArray], depths: range, context: IntArray
+) -> FloatArray:
+    """A cost by context and tau, ``[C, K + 1]``."""
+    columns = (np.full(context.size, tau, np.int64) for tau in depths)
+    return np.stack([cost_ms(tau, 1, context) for tau in columns], axis=1)
+
+
+def _texts(flat: FlatTrace) -> Texts:
+    """The trace as compiled code takes it: without gaps, so that one compilation serves all."""
+    columns = (np.require(getattr(flat, name), None, ["C", "W"]) for name in Texts._fields)
+    return Texts(*columns)
+
+
+def _counts(flat: FlatTrace, most_cycles: int) -> CycleCounts:
+    sequences, drafters = flat.draftable_tokens.shape
+    return CycleCounts(
+        np.zeros(sequences, np.int64),
+        np.zeros(sequences),
+        *np.zeros((3, sequences, drafters), np.int64),
+        np.zeros((most_cycles, 6), np.int64),
+        np.zeros(1, np.int64),
+    )
+
+
+def _cycle_log(flat: FlatTrace, prices: CyclePrices, counts: CycleCounts) -> CycleLog:
+    noted = counts.log[: counts.logged[0]].T
+    sequence, position, tau, source, drafted, accepted = noted
+    context = flat.prompt_tokens[sequence] + position
+    row = context if prices.charged_ms.shape[1] > 1 else 0
+    return CycleLog(
+        sequence,
+        position,
+        tau,
+        drafted,
+        accepted,
+        np.minimum(accepted + 1, flat.num_tokens[sequence] - position),
+        prices.charged_ms[source, row, drafted],
+        np.where(drafted > 0, source, NO_DRAFTER),
+        np.ones_like(tau),
+    )
