@@ -4,8 +4,9 @@
 a cycle, for one sequence that is alone; what a rule does stands between the two. Unlike those of
 ``_kernels``, these loops compile when first called (some seconds), and are kept for next time.
 
-A branch around what arrays are written to would cost more than the rest of a cycle: numba then
-counts references to them, each time. Hence sums and a log that are always written.
+They are written so that the processor need not guess: a branch around what arrays are written to
+costs more than the rest of a cycle (numba then counts references to them, each time), and so does
+one that goes by whether a draft was accepted.
 """
 
 from typing import Any
@@ -80,9 +81,7 @@ def replay_fixed(order: Any, texts: Any, prices: Any, counts: Any, tau: int) -> 
         while position < texts.num_tokens[sequence]:
             longest, drafter, room = look(texts, sequence, position, most)
             chosen = min(tau, longest)
-            _, _, emitted = settle(
-                texts, prices, counts, sequence, position, chosen, drafter, room
-            )
+            _, _, emitted = settle(texts, prices, counts, sequence, position, chosen, drafter, room)
             position += emitted
 
 
@@ -126,9 +125,10 @@ def replay_ewma(
     for d in range(shown.shape[0] if steady else 0):
         for cell in range(cells):
             best[d, cell] = _best_tau(expected[cell], farthest[cell], shown[d, 0])
+    shortest_pause, longest_pause = pauses
     for sequence in order:
         position, mean_accepted, mean_rejected = 0, initial, 1.0
-        quiet, pause = 0, pauses[0]
+        quiet, pause = 0, shortest_pause
         while position < texts.num_tokens[sequence]:
             longest, drafter, room = look(texts, sequence, position, most)
             rate = mean_accepted / (mean_accepted + mean_rejected)
@@ -147,9 +147,10 @@ def replay_ewma(
             if drafted == 0:
                 quiet += emitted
                 continue
-            rejected = accepted < drafted and emitted == accepted + 1
+            rejected = (accepted < drafted) & (emitted == accepted + 1)
             mean_accepted += weight[quiet] * (accepted - mean_accepted)
             mean_rejected += weight[quiet] * (rejected - mean_rejected)
             mean_rejected = max(mean_rejected, least_rejected)
             quiet = 0
-            pause = min(2 * pause, pauses[1]) if accepted == 0 else max(pause // 2, pauses[0])
+            longer, shorter = min(2 * pause, longest_pause), max(pause >> 1, shortest_pause)
+            pause = longer if accepted == 0 else shorter

@@ -81,9 +81,7 @@ class Ewma(Policy[Acceptance, Empty]):
             return None
         rate = _middle(np.arange(_GRID))
 
-        def run(
-            order: IntArray, texts: Texts, prices: CyclePrices, counts: CycleCounts
-        ) -> None:
+        def run(order: IntArray, texts: Texts, prices: CyclePrices, counts: CycleCounts) -> None:
             depths = prices.shown_ms.shape[2]
             fast.replay_ewma(
                 *(order, texts, prices, counts),

@@ -112,3 +112,100 @@ def test_is_what_the_controller_does(
     order = np.array(data.draw(st.permutations(range(flat.start.size))))
     some = order[: data.draw(st.integers(1, order.size))]
     assert_same(*both(policy, Part(flat, some), costs, most))
+
+
+def trace(sequences: int = 3) -> TraceSet:
+    return synthetic_trace(Hazards(0.3), num_sequences=sequences, num_tokens=40)
+
+
+COSTS = ConstantCosts(draft=0.2)
+
+
+class Driven(AssertionError):
+    """The controller was asked."""
+
+
+@pytest.fixture
+def only_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: DrivenReplay, part: Part, **options: Any) -> Replay:
+        raise Driven
+
+    monkeypatch.setattr(DrivenReplay, "run", refuse)
+
+
+@pytest.mark.usefixtures("only_compiled")
+@pytest.mark.parametrize("spec", ["fixed:tau=2", "ewma", "ewma:margin=0"])
+def test_replay_takes_it_where_it_applies(spec: str) -> None:
+    finished: list[int] = []
+    result = replay(spec, trace(), costs=COSTS, order=[2, 0], on_finished=finished.append)
+    assert result.tokens.tolist() == [40, 0, 40]
+    assert sum(finished) == 2
+    assert result.ledgers["all"].passes == result.cycles.sum()
+    promised = Constraints()  # nothing
+    again = replay(spec, trace(), costs=COSTS, order=[2, 0], constraints={"a": promised})
+    assert again.ledgers == {"a": result.ledgers["all"]}
+
+
+@pytest.mark.usefixtures("only_compiled")
+@pytest.mark.parametrize(
+    ("spec", "options"),
+    [
+        ("fixed:fallback=true", {}),
+        ("ewma", {"concurrency": 1}),
+        ("ewma", {"constraints": Constraints(PassBudget(average_passes=9.0))}),
+        ("bandit:scope=sequence", {}),
+    ],
+)
+def test_and_leaves_the_rest_to_the_controller(spec: str, options: Any) -> None:
+    with pytest.raises(Driven):
+        replay(spec, trace(), costs=COSTS, **options)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shorter(Ewma):
+    """Inherits a loop that is not its own."""
+
+    def decide(self, state: State[Any, Any], cycle: Cycle) -> Decision:
+        return Decision(super().decide(state, cycle).tau // 2)
+
+
+@dataclasses.dataclass(frozen=True)
+class Renamed(Ewma):
+    """Changes nothing."""
+
+
+def test_a_rule_that_was_changed_loses_its_loop() -> None:
+    assert compiled_rule(Renamed()) is not None
+    assert compiled_rule(Shorter()) is None
+    assert compiled_rule(make_policy("bandit")) is None
+
+
+def test_calls_into_compiled_code_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = replay("ewma", trace(7), costs=COSTS, log_cycles=True)
+    monkeypatch.setattr(compiled, "_TOKENS_AT_ONCE", 100)
+    finished: list[int] = []
+    parts = replay("ewma", trace(7), costs=COSTS, log_cycles=True, on_finished=finished.append)
+    assert finished == [2, 2, 3]
+    assert_same(parts, whole)
+
+
+@pytest.mark.parametrize("spec", ["ewma", "bandit", "bandit:scope=sequence", "fixed:tau=2"])
+def test_parts_are_replayed_as_if_they_were_one_trace(
+    spec: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simulator, "LANES", 2)
+    whole = replay(spec, trace(7), costs=COSTS)
+    parts = [trace(7).select(some) for some in ([0, 1], [2], [3, 4, 5, 6])]
+    found = list(replay_parts(spec, parts, costs=COSTS))
+    for name in ("cycles", "time_ms", "num_draft_tokens", "num_accepted_tokens", "tokens"):
+        joined = np.concatenate([getattr(result, name) for result in found])
+        np.testing.assert_array_equal(joined, getattr(whole, name))
+    assert found[-1].ledgers == whole.ledgers
+
+
+def test_parts_must_be_alike() -> None:
+    flat = trace().flat()
+    parts = replay_parts("ewma", [flat, flat._replace(drafters=("other",))], costs=COSTS)
+    next(parts)
+    with pytest.raises(ConfigError, match="drafters other"):
+        next(parts)
