@@ -1,10 +1,10 @@
 """Replay in compiled code: what a rule is given that brings its own loop over cycles.
 
-A policy may say beside ``decide`` and ``update`` how it replays whole sequences in one compiled call
-(``Policy.compiled_replay``). That is the same rule once more, for speed: where both apply they must
-make the same cycles, bit for bit. It covers sequences that are *alone*: one to a verifier pass, one
-after the other, with nothing promised, times by the cost model, and nothing read inside the draft.
-All else goes through the controller.
+A policy may say beside ``decide`` and ``update`` how it replays whole sequences in one compiled
+call (``Policy.compiled_replay``). That is the same rule once more, for speed: where both apply they
+must make the same cycles, bit for bit. It covers sequences that are *alone*: one to a verifier
+pass, one after the other, with nothing promised, times by the cost model, and nothing read inside
+the draft. All else goes through the controller.
 
 ``N`` sequences, ``T`` tokens, ``D`` drafters, ``K`` the largest tau.
 """
@@ -17,6 +17,7 @@ from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 class Texts(NamedTuple):
     """What happens: the columns of ``traces.FlatTrace`` of those names."""
 
+    token_by_token: BoolArray
     start: IntArray
     num_tokens: IntArray
     prompt_tokens: IntArray
@@ -27,17 +28,21 @@ class Texts(NamedTuple):
 
 
 class CyclePrices(NamedTuple):
-    """What a cycle takes, ``[D, C, K + 1]`` milliseconds by drafter, context tokens and tau.
+    """What a cycle takes in milliseconds, by drafter, context tokens, and tokens drafted.
 
     ``C`` is 1 where the context does not matter; otherwise row ``c`` is for ``c`` context tokens.
 
     Attributes:
-      shown_ms: what the policy is told: ``Cycle.priced_ms`` of that drafter.
-      charged_ms: what a cycle takes in which so many tokens were drafted.
+      shown_ms: ``[D, C, K + 1]`` what the policy is told: ``Cycle.priced_ms`` of that drafter.
+      draft_ms: ``[D, C, K + 1]`` drafting so many tokens; 0 for none.
+      verify_ms: ``[C, K + 1]`` the pass.
+      plain_ms: ``[1]`` time of a plain pass, as ``CostModel.plain_ms``.
     """
 
     shown_ms: FloatArray
-    charged_ms: FloatArray
+    draft_ms: FloatArray
+    verify_ms: FloatArray
+    plain_ms: FloatArray
 
 
 class CycleCounts(NamedTuple):
@@ -50,6 +55,7 @@ class CycleCounts(NamedTuple):
       log: ``[L, 6]`` of each cycle its sequence, position, tau, drafter (the first where none
         would propose anything), drafted and accepted tokens, in the order in which they happen.
         ``L`` is at least as many as there will be; or 1, which is overwritten.
+      log_ms: ``[L]`` its time.
       logged: ``[1]`` cycles so far.
     """
 
@@ -59,6 +65,7 @@ class CycleCounts(NamedTuple):
     num_draft_tokens: IntArray
     num_accepted_tokens: IntArray
     log: IntArray
+    log_ms: FloatArray
     logged: IntArray
 
 

@@ -343,11 +343,11 @@ class Policy(abc.ABC, Generic[RowsT, SharedT]):
             "merged; keep a state for each of them, or override Policy.merge"
         )
 
-    def compiled_replay(self) -> CompiledReplay | None:
+    def compiled_replay(self, drafters: int) -> CompiledReplay | None:
         """The rule's own loop over the cycles of whole sequences, beginning with nothing learned.
 
-        None, by default, where it has none for these hyperparameters, or needs a library that is
-        not installed. It must decide as ``decide`` and ``update`` do, to the last bit: replays take
+        None, by default, where it has none for these hyperparameters and so many drafters, or needs
+        a library that is not installed. It must decide as ``decide`` and ``update`` do, to the last bit: replays take
         it where it applies, and nobody is to notice but by the clock. One that is inherited counts
         only where ``init``, ``decide`` and ``update`` are inherited with it.
         """

@@ -13,6 +13,12 @@ def kernels() -> Any:
 
 
 @functools.cache
+def marginal_kernels() -> Any:
+    """The module ``_kernels_marginal``, or None without numba."""
+    return _compiled("_kernels_marginal")
+
+
+@functools.cache
 def replay_kernels() -> Any:
     """The module ``_kernels_replay``, or None without numba."""
     return _compiled("_kernels_replay")

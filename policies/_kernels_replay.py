@@ -49,15 +49,21 @@ def settle(
     tau: int,
     drafter: int,
     room: int,
+    reads: int = 0,
 ) -> Any:
-    """Counts a cycle; returns tokens drafted, accepted and emitted."""
+    """Counts a cycle; returns tokens drafted, accepted and emitted, and its time.
+
+    ``reads`` is 1 where the drafter drafts nothing, but reads what was verified.
+    """
     left = texts.num_tokens[sequence] - position
     drafted = min(tau, room)
     run = texts.run_lengths[texts.start[sequence] + position, drafter]
-    accepted = min(min(run, drafted), left)
-    context = context_of(texts, sequence, position, prices.charged_ms)
+    accepted = min(run, drafted, left)
+    context = context_of(texts, sequence, position, prices.shown_ms)
+    draft_ms = prices.draft_ms[drafter, context, max(drafted, reads)]
+    cycle_ms = draft_ms + prices.verify_ms[context, drafted]
     counts.cycles[sequence] += 1
-    counts.time_ms[sequence] += prices.charged_ms[drafter, context, drafted]
+    counts.time_ms[sequence] += cycle_ms
     counts.drafter_cycles[sequence, drafter] += drafted > 0
     counts.num_draft_tokens[sequence, drafter] += drafted
     counts.num_accepted_tokens[sequence, drafter] += accepted
@@ -68,8 +74,9 @@ def settle(
     counts.log[row, 3] = drafter
     counts.log[row, 4] = drafted
     counts.log[row, 5] = accepted
+    counts.log_ms[row] = cycle_ms
     counts.logged[0] += 1
-    return drafted, accepted, min(accepted + 1, left)
+    return drafted, accepted, min(accepted + 1, left), cycle_ms
 
 
 @njit(cache=True)
@@ -81,7 +88,7 @@ def replay_fixed(order: Any, texts: Any, prices: Any, counts: Any, tau: int) -> 
         while position < texts.num_tokens[sequence]:
             longest, drafter, room = look(texts, sequence, position, most)
             chosen = min(tau, longest)
-            _, _, emitted = settle(texts, prices, counts, sequence, position, chosen, drafter, room)
+            _, _, emitted, _ = settle(texts, prices, counts, sequence, position, chosen, drafter, room)
             position += emitted
 
 
@@ -117,7 +124,7 @@ def replay_ewma(
       farthest: ``[G]`` largest tau by cell.
       weight: ``[Q]`` of a cycle that drafts, by tokens emitted since the last that did.
       initial: run length assumed before any evidence.
-      least_rejected, probe, pauses: the constants of ``_acceptance``; the last is shortest, longest.
+      least_rejected, probe, pauses: constants of ``_acceptance``; the last are shortest, longest.
     """
     shown, most, cells = prices.shown_ms, prices.shown_ms.shape[2] - 1, farthest.size
     steady = shown.shape[1] == 1
@@ -140,7 +147,7 @@ def replay_ewma(
             if tau == 0 and quiet >= pause:
                 tau = probe
             tau = min(tau, longest)
-            drafted, accepted, emitted = settle(
+            drafted, accepted, emitted, _ = settle(
                 texts, prices, counts, sequence, position, tau, drafter, room
             )
             position += emitted

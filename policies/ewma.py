@@ -75,7 +75,7 @@ class Ewma(Policy[Acceptance, Empty]):
     def update(self, state: State[Acceptance, Empty], outcome: Outcome) -> State[Acceptance, Empty]:
         return State(state.rows.learn(outcome, self.smoothing), Empty())
 
-    def compiled_replay(self) -> CompiledReplay | None:
+    def compiled_replay(self, drafters: int) -> CompiledReplay | None:
         fast = replay_kernels()
         if fast is None:
             return None

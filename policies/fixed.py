@@ -56,7 +56,7 @@ class Fixed(Policy[Acceptance, Empty]):
     def update(self, state: State[Acceptance, Empty], outcome: Outcome) -> State[Acceptance, Empty]:
         return State(state.rows.learn(outcome), Empty()) if self.fallback else state
 
-    def compiled_replay(self) -> CompiledReplay | None:
+    def compiled_replay(self, drafters: int) -> CompiledReplay | None:
         fast = replay_kernels()
         if fast is None or self.fallback:
             return None

@@ -22,14 +22,14 @@ _TOKENS_AT_ONCE = 1 << 20
 """Text of one call into compiled code, which can be neither watched nor interrupted."""
 
 
-def compiled_rule(policy: Policy[Any, Any]) -> CompiledReplay | None:
-    """The policy's own loop, unless its class has changed the rule since."""
+def compiled_rule(policy: Policy[Any, Any], drafters: int = 1) -> CompiledReplay | None:
+    """The policy's own loop for so many drafters, unless its class has changed the rule since."""
     kinds = type(policy).__mro__
     own = next(kind for kind in kinds if "compiled_replay" in vars(kind))
     changed = {"init", "decide", "update"}.intersection(
         name for kind in kinds[: kinds.index(own)] for name in vars(kind)
     )
-    return None if changed else policy.compiled_replay()
+    return None if changed else policy.compiled_replay(drafters)
 
 
 class CompiledReplays:
@@ -51,7 +51,7 @@ class CompiledReplays:
         promised = controller.constraints.constraints
         if any(constraints != Constraints() for constraints in promised):
             return None
-        rule = compiled_rule(controller.policy)
+        rule = compiled_rule(controller.policy, len(controller.drafters))
         return None if rule is None else CompiledReplays(controller, rule)
 
     def run(
@@ -88,7 +88,7 @@ class CompiledReplays:
             {first: self._done, **dict.fromkeys(others, Ledger())},
             controller.feasibility,
             DrafterShares(flat.drafters, *counts[2:5]),
-            _cycle_log(flat, prices, counts) if log_cycles else None,
+            _cycle_log(flat, counts) if log_cycles else None,
         )
 
     def _prices_upto(self, context_tokens: int) -> CyclePrices:
@@ -122,11 +122,14 @@ def cycle_prices(
     if all(table.shape[0] == 1 for table in shown):
         context = context[:1]
     depths = range(max_draft_tokens + 1)
-    verify = _by_tau(costs.verify_ms, depths, context)
-    charged = np.stack([_by_tau(costs.draft_ms, depths, context) + verify for costs in own])
-    charged[:, :, 0] = verify[:, 0]  # where nothing is drafted, nobody drafts
-    shape = context.size, len(depths)
-    return CyclePrices(np.stack([np.broadcast_to(table, shape) for table in shown]), charged)
+    draft = np.stack([_by_tau(costs.draft_ms, depths, context) for costs in own])
+    draft[:, :, 0] = 0.0  # where nothing is drafted, nobody drafts
+    return CyclePrices(
+        np.stack([np.broadcast_to(table, draft.shape[1:]) for table in shown]),
+        draft,
+        _by_tau(costs.verify_ms, depths, context),
+        np.array([costs.plain_ms]),
+    )
 
 
 def _by_tau(
@@ -150,15 +153,14 @@ def _counts(flat: FlatTrace, most_cycles: int) -> CycleCounts:
         np.zeros(sequences),
         *np.zeros((3, sequences, drafters), np.int64),
         np.zeros((most_cycles, 6), np.int64),
+        np.zeros(most_cycles),
         np.zeros(1, np.int64),
     )
 
 
-def _cycle_log(flat: FlatTrace, prices: CyclePrices, counts: CycleCounts) -> CycleLog:
-    noted = counts.log[: counts.logged[0]].T
-    sequence, position, tau, source, drafted, accepted = noted
-    context = flat.prompt_tokens[sequence] + position
-    row = context if prices.charged_ms.shape[1] > 1 else 0
+def _cycle_log(flat: FlatTrace, counts: CycleCounts) -> CycleLog:
+    logged = int(counts.logged[0])
+    sequence, position, tau, source, drafted, accepted = counts.log[:logged].T
     return CycleLog(
         sequence,
         position,
@@ -166,7 +168,7 @@ def _cycle_log(flat: FlatTrace, prices: CyclePrices, counts: CycleCounts) -> Cyc
         drafted,
         accepted,
         np.minimum(accepted + 1, flat.num_tokens[sequence] - position),
-        prices.charged_ms[source, row, drafted],
+        counts.log_ms[:logged],
         np.where(drafted > 0, source, NO_DRAFTER),
         np.ones_like(tau),
     )

@@ -147,8 +147,9 @@ def replay_parts(
       policy: a policy or its spec.
       parts: traces with the same drafters, all of them with signals or none, each made when the one
         before it is done.
-      costs: what cycles cost; ``max_draft_tokens``: K; the rest is as in ``replay``.
-      constraints: what is promised.
+      costs: what cycles cost.
+      max_draft_tokens: K, largest tau.
+      constraints: what is promised; every sequence is of the first class.
       seed: the policy's randomness.
       concurrency: sequences decoded together.
 

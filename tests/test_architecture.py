@@ -146,7 +146,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "hypothesis": ("adaptive_spec.testing",),
     "numba": tuple(
         f"adaptive_spec.policies._kernels{part}"
-        for part in ("", "_choice", "_replay", "_shadows", "_types")
+        for part in ("", "_choice", "_marginal", "_replay", "_shadows", "_types")
     ),
     "prometheus_client": ("adaptive_spec.operations",),
     "opentelemetry": ("adaptive_spec.operations",),

@@ -1,11 +1,11 @@
-"""Compiled replay: what the controller gives, bit for bit; and only where it covers what is asked."""
+"""Compiled replay: what the controller gives, bit for bit; and only where it applies."""
 
 import dataclasses
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adaptive_spec import (
@@ -23,6 +23,7 @@ from adaptive_spec._rows import UNLIMITED_TOKENS
 from adaptive_spec.hints import Certainty
 from adaptive_spec.policies.ewma import Ewma
 from adaptive_spec.policies.fixed import Fixed
+from adaptive_spec.policies.marginal import Marginal
 from adaptive_spec.policy import Policy
 from adaptive_spec.simulations import compiled, replay, simulator
 from adaptive_spec.simulations.compiled import CompiledReplays, compiled_rule
@@ -50,10 +51,10 @@ DRAFTERS = ("lookup", "draft-model", "early-exit")
 
 
 @st.composite
-def flats(draw: st.DrawFn) -> FlatTrace:
+def flats(draw: st.DrawFn, most_drafters: int = 3) -> FlatTrace:
     """Traces of one to three drafters; long quiet stretches and single tokens among them."""
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
-    drafters = draw(st.sampled_from([1, 1, 2, 3]))
+    drafters = min(draw(st.sampled_from([1, 1, 2, 3])), most_drafters)
     lengths = np.array(draw(st.lists(st.sampled_from([1, 2, 30, 300]), min_size=1, max_size=4)))
     tokens, sequences = int(lengths.sum()), lengths.size
     mean = draw(st.sampled_from([0.0, 0.3, 2.0, 9.0]))
@@ -64,7 +65,7 @@ def flats(draw: st.DrawFn) -> FlatTrace:
     reach = random.choice([0, 20, UNLIMITED_TOKENS], (sequences, drafters))
     return FlatTrace(
         DRAFTERS[:drafters],
-        np.zeros(drafters, np.bool_),
+        random.random(drafters) < 0.5,
         np.cumsum(lengths) - lengths,
         lengths,
         random.integers(1, 700, sequences),
@@ -114,6 +115,22 @@ def test_is_what_the_controller_does(
     assert_same(*both(policy, Part(flat, some), costs, most))
 
 
+MARGINAL = st.builds(
+    Marginal,
+    memory=st.sampled_from([1.0, 300.0, 1e4]),
+    upkeep=st.sampled_from([0.01, 0.3]),
+    inside=st.booleans(),
+)
+
+
+@settings(max_examples=30)
+@given(MARGINAL, flats(1), strategies.cost_models(), st.sampled_from([0, 1, 4, 10, 33]))
+def test_and_what_is_learned_across_sequences(
+    policy: Policy[Any, Any], flat: FlatTrace, costs: Any, most: int
+) -> None:
+    assert_same(*both(policy, Part(flat, np.arange(flat.start.size)), costs, most))
+
+
 def trace(sequences: int = 3) -> TraceSet:
     return synthetic_trace(Hazards(0.3), num_sequences=sequences, num_tokens=40)
 
@@ -121,14 +138,14 @@ def trace(sequences: int = 3) -> TraceSet:
 COSTS = ConstantCosts(draft=0.2)
 
 
-class Driven(AssertionError):
+class DrivenError(AssertionError):
     """The controller was asked."""
 
 
 @pytest.fixture
 def only_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: DrivenReplay, part: Part, **options: Any) -> Replay:
-        raise Driven
+        raise DrivenError
 
     monkeypatch.setattr(DrivenReplay, "run", refuse)
 
@@ -157,7 +174,7 @@ def test_replay_takes_it_where_it_applies(spec: str) -> None:
     ],
 )
 def test_and_leaves_the_rest_to_the_controller(spec: str, options: Any) -> None:
-    with pytest.raises(Driven):
+    with pytest.raises(DrivenError):
         replay(spec, trace(), costs=COSTS, **options)
 
 
