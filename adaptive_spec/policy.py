@@ -347,9 +347,9 @@ class Policy(abc.ABC, Generic[RowsT, SharedT]):
         """The rule's own loop over the cycles of whole sequences, beginning with nothing learned.
 
         None, by default, where it has none for these hyperparameters and so many drafters, or needs
-        a library that is not installed. It must decide as ``decide`` and ``update`` do, to the last bit: replays take
-        it where it applies, and nobody is to notice but by the clock. One that is inherited counts
-        only where ``init``, ``decide`` and ``update`` are inherited with it.
+        a library that is not installed. It must decide as ``decide`` and ``update`` do, to the last
+        bit: replays take it where it applies, and nobody is to notice but by the clock. One that is
+        inherited counts only where ``init``, ``decide`` and ``update`` are inherited with it.
         """
         return None
 

@@ -121,9 +121,7 @@ def _best(
 
 
 @njit(cache=True)
-def _gain(
-    own: Any, shared: Any, setting: Any, priced_ms: Any, longest: int, rate: float
-) -> float:
+def _gain(own: Any, shared: Any, setting: Any, priced_ms: Any, longest: int, rate: float) -> float:
     """``_stakes(...).gain`` of one row."""
     _, _, without = _best(own, shared, setting, priced_ms, rate, 0, 1.0, 0)
     chance = accepted_of(
@@ -177,9 +175,7 @@ def _pays(
 
 
 @njit(cache=True)
-def _look_back(
-    texts: Any, sequence: int, end: int, known: int, length: Any, proposes: Any
-) -> None:
+def _look_back(texts: Any, sequence: int, end: int, known: int, length: Any, proposes: Any) -> None:
     """``runs_of`` of the only drafter; writes ``[1, 1, W]``."""
     window, start = length.shape[2], texts.start[sequence]
     within = min(known, texts.draftable_tokens[sequence, 0])

@@ -88,7 +88,9 @@ def replay_fixed(order: Any, texts: Any, prices: Any, counts: Any, tau: int) -> 
         while position < texts.num_tokens[sequence]:
             longest, drafter, room = look(texts, sequence, position, most)
             chosen = min(tau, longest)
-            _, _, emitted, _ = settle(texts, prices, counts, sequence, position, chosen, drafter, room)
+            _, _, emitted, _ = settle(
+                texts, prices, counts, sequence, position, chosen, drafter, room
+            )
             position += emitted
 
 

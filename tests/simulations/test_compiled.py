@@ -25,11 +25,13 @@ from adaptive_spec.policies.ewma import Ewma
 from adaptive_spec.policies.fixed import Fixed
 from adaptive_spec.policies.marginal import Marginal
 from adaptive_spec.policy import Policy
-from adaptive_spec.simulations import compiled, replay, simulator
+from adaptive_spec.simulations import compare, compiled, replay, replay_parts, simulator
 from adaptive_spec.simulations.compiled import CompiledReplays, compiled_rule
 from adaptive_spec.simulations.driven import DrivenReplay, Part
+from adaptive_spec.simulations.evidence.judge import cells_of, judge
+from adaptive_spec.simulations.evidence.results import Settings
+from adaptive_spec.simulations.evidence.subjects import subjects_of
 from adaptive_spec.simulations.results import Replay
-from adaptive_spec.simulations.simulator import replay_parts
 from adaptive_spec.state import is_empty
 from adaptive_spec.testing import strategies
 from adaptive_spec.traces import Hazards, TraceSet
@@ -55,7 +57,7 @@ def flats(draw: st.DrawFn, most_drafters: int = 3) -> FlatTrace:
     """Traces of one to three drafters; long quiet stretches and single tokens among them."""
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
     drafters = min(draw(st.sampled_from([1, 1, 2, 3])), most_drafters)
-    lengths = np.array(draw(st.lists(st.sampled_from([1, 2, 30, 300]), min_size=1, max_size=4)))
+    lengths = np.array(draw(st.lists(st.sampled_from([1, 2, 30, 90]), min_size=1, max_size=4)))
     tokens, sequences = int(lengths.sum()), lengths.size
     mean = draw(st.sampled_from([0.0, 0.3, 2.0, 9.0]))
     left = np.concatenate([np.arange(n, 0, -1) for n in lengths])
@@ -106,6 +108,7 @@ def assert_same(ours: Replay, theirs: Replay) -> None:
             np.testing.assert_array_equal(a, b, err_msg=name)
 
 
+@settings(max_examples=60)
 @given(RULES, flats(), strategies.cost_models(), st.sampled_from([0, 1, 4, 10, 33]), st.data())
 def test_is_what_the_controller_does(
     policy: Policy[Any, Any], flat: FlatTrace, costs: Any, most: int, data: st.DataObject
@@ -123,12 +126,26 @@ MARGINAL = st.builds(
 )
 
 
-@settings(max_examples=30)
+@settings(max_examples=12)
 @given(MARGINAL, flats(1), strategies.cost_models(), st.sampled_from([0, 1, 4, 10, 33]))
 def test_and_what_is_learned_across_sequences(
     policy: Policy[Any, Any], flat: FlatTrace, costs: Any, most: int
 ) -> None:
     assert_same(*both(policy, Part(flat, np.arange(flat.start.size)), costs, most))
+
+
+def test_looks_at_a_drafter_that_is_idle_are_the_same() -> None:
+    flat = synthetic_trace(Hazards(0.3, burst=0.95), num_sequences=3, num_tokens=200).flat()
+    ours, theirs = both(Marginal(upkeep=0.1), Part(flat, np.arange(3)), ConstantCosts(0.7), 6)
+    assert ours.log is not None
+    looked = (ours.log.tau == 0) & (ours.log.cycle_ms > 1.0)
+    assert looked.sum() > 10
+    assert_same(ours, theirs)
+
+
+def test_marginal_is_compiled_for_one_drafter() -> None:
+    assert compiled_rule(Marginal(), 1) is not None
+    assert compiled_rule(Marginal(), 2) is None
 
 
 def trace(sequences: int = 3) -> TraceSet:
@@ -151,7 +168,7 @@ def only_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("only_compiled")
-@pytest.mark.parametrize("spec", ["fixed:tau=2", "ewma", "ewma:margin=0"])
+@pytest.mark.parametrize("spec", ["fixed:tau=2", "ewma", "marginal"])
 def test_replay_takes_it_where_it_applies(spec: str) -> None:
     finished: list[int] = []
     result = replay(spec, trace(), costs=COSTS, order=[2, 0], on_finished=finished.append)
@@ -168,6 +185,7 @@ def test_replay_takes_it_where_it_applies(spec: str) -> None:
     ("spec", "options"),
     [
         ("fixed:fallback=true", {}),
+        ("marginal:evidence=drafts", {}),
         ("ewma", {"concurrency": 1}),
         ("ewma", {"constraints": Constraints(PassBudget(average_passes=9.0))}),
         ("bandit:scope=sequence", {}),
@@ -176,6 +194,22 @@ def test_replay_takes_it_where_it_applies(spec: str) -> None:
 def test_and_leaves_the_rest_to_the_controller(spec: str, options: Any) -> None:
     with pytest.raises(DrivenError):
         replay(spec, trace(), costs=COSTS, **options)
+
+
+def test_judgements_are_the_same_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    traces = synthetic_trace(Hazards(0.3, burst=0.9), num_sequences=6, num_tokens=30)
+    [subject] = subjects_of([traces])
+    judging = Settings(resamples=20, shuffles=2, max_draft_tokens=3)
+
+    def judged() -> list[Any]:
+        place, cells = cells_of(subject, "c", COSTS, "", judging)
+        verdicts = [judge(place, spec, judging) for spec in ("ewma", "marginal")]
+        compared = compare(["ewma", "marginal"], traces, costs=COSTS, resamples=20)
+        return [cells, verdicts, compared.as_dict()]
+
+    with_it = judged()
+    monkeypatch.setattr(CompiledReplays, "of", staticmethod(lambda controller: None))
+    assert judged() == with_it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,7 +240,7 @@ def test_calls_into_compiled_code_are_short(monkeypatch: pytest.MonkeyPatch) -> 
     assert_same(parts, whole)
 
 
-@pytest.mark.parametrize("spec", ["ewma", "bandit", "bandit:scope=sequence", "fixed:tau=2"])
+@pytest.mark.parametrize("spec", ["ewma", "bandit", "gammatune", "marginal"])
 def test_parts_are_replayed_as_if_they_were_one_trace(
     spec: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
