@@ -81,7 +81,7 @@ class Setting(NamedTuple):
 
 
 @njit(cache=True)
-def _rate(own: Any, shared: Any, setting: Any, plain: float) -> float:
+def _rate(own: Any, shared: Any, setting: Any, plain: float) -> Any:
     """``tokens_per_ms`` without a price; ``plain`` is the time of a plain pass."""
     common = (shared.tokens[0] + setting.first_rate) / (shared.time_ms[0] + plain)
     lean = setting.leaning_passes * plain
@@ -121,7 +121,7 @@ def _best(
 
 
 @njit(cache=True)
-def _gain(own: Any, shared: Any, setting: Any, priced_ms: Any, longest: int, rate: float) -> float:
+def _gain(own: Any, shared: Any, setting: Any, priced_ms: Any, longest: int, rate: float) -> Any:
     """``_stakes(...).gain`` of one row."""
     _, _, without = _best(own, shared, setting, priced_ms, rate, 0, 1.0, 0)
     chance = accepted_of(
@@ -140,7 +140,7 @@ def _gain(own: Any, shared: Any, setting: Any, priced_ms: Any, longest: int, rat
 
 
 @njit(cache=True)
-def _farness(gain: float, step: float, setting: Any) -> int:
+def _farness(gain: float, step: float, setting: Any) -> Any:
     """``Stakes.farness`` of one row."""
     steps = setting.farness
     quarters = np.floor(-steps * gain / max(step, setting.least_step))
@@ -148,7 +148,7 @@ def _farness(gain: float, step: float, setting: Any) -> int:
 
 
 @njit(cache=True)
-def _pause(step: float, plain: float, upkeep: float) -> float:
+def _pause(step: float, plain: float, upkeep: float) -> Any:
     """``shortest_pause`` of one row."""
     return max(step / (upkeep * plain), 1.0)
 
@@ -162,7 +162,7 @@ def _pays(
     plain: float,
     unread: float,
     left: float,
-) -> bool:
+) -> Any:
     """``Looks.pay`` of one row."""
     step = max(step, setting.least_step)
     shortest = _pause(step, plain, setting.upkeep)

@@ -148,10 +148,13 @@ def _texts(flat: FlatTrace) -> Texts:
 
 def _counts(flat: FlatTrace, most_cycles: int) -> CycleCounts:
     sequences, drafters = flat.draftable_tokens.shape
+    drafter_cycles, drafted, accepted = np.zeros((3, sequences, drafters), np.int64)
     return CycleCounts(
         np.zeros(sequences, np.int64),
         np.zeros(sequences),
-        *np.zeros((3, sequences, drafters), np.int64),
+        drafter_cycles,
+        drafted,
+        accepted,
         np.zeros((most_cycles, 6), np.int64),
         np.zeros(most_cycles),
         np.zeros(1, np.int64),

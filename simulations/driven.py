@@ -98,8 +98,12 @@ class DrivenReplay:
         cycle_log = CycleLog.of(log) if log_cycles else None
         if cycle_log is not None and not controller.lockstep:
             cycle_log = cycle_log.by_sequence(order)
+        tokens, num_cycles, num_drafted, num_accepted = totals
         return Replay(
-            *totals,
+            tokens,
+            num_cycles,
+            num_drafted,
+            num_accepted,
             time_ms,
             float(time_ms.sum()) if alone else shared_ms,
             end_reason,

@@ -1,7 +1,7 @@
 """What a replay gives: totals per sequence, who drafted, and every cycle where asked for."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -46,7 +46,8 @@ class CycleLog(NamedTuple):
         place = np.zeros(int(order.max()) + 1, np.int64)
         place[order] = np.arange(order.size)
         index = np.argsort(place[self.sequence], kind="stable")
-        return CycleLog(*(column[index] for column in self))
+        columns: Iterator[Any] = (column[index] for column in self)
+        return CycleLog(*columns)
 
 
 class DrafterShares(NamedTuple):

@@ -102,7 +102,9 @@ def both(policy: Policy[Any, Any], part: Part, costs: Any, most: int) -> list[Re
 
 def assert_same(ours: Replay, theirs: Replay) -> None:
     """Bit for bit."""
-    for name, mine, yours in zip(ours._fields, ours, theirs, strict=True):
+    for name in ours._fields:
+        mine: Any = getattr(ours, name)
+        yours: Any = getattr(theirs, name)
         columns = zip(mine, yours, strict=True) if name in ("shares", "log") else [(mine, yours)]
         for a, b in columns:
             np.testing.assert_array_equal(a, b, err_msg=name)
