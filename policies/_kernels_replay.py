@@ -11,7 +11,6 @@ one that goes by whether a draft was accepted.
 
 from typing import Any
 
-import numpy as np
 from numba import njit
 
 
@@ -111,6 +110,7 @@ def replay_ewma(
     texts: Any,
     prices: Any,
     counts: Any,
+    best: Any,
     expected: Any,
     farthest: Any,
     weight: Any,
@@ -122,6 +122,8 @@ def replay_ewma(
     """``ewma``; all that is not plain arithmetic is looked up, so that no last bit differs.
 
     Takes:
+      best: ``[D, G]`` tau by drafter and cell of acceptance; None where it hangs on the context
+        (numba compiles that case apart).
       expected: ``[G, K + 1]`` expected tokens by cell of acceptance and tau.
       farthest: ``[G]`` largest tau by cell.
       weight: ``[Q]`` of a cycle that drafts, by tokens emitted since the last that did.
@@ -129,11 +131,6 @@ def replay_ewma(
       least_rejected, probe, pauses: constants of ``_acceptance``; the last are shortest, longest.
     """
     shown, most, cells = prices.shown_ms, prices.shown_ms.shape[2] - 1, farthest.size
-    steady = shown.shape[1] == 1
-    best = np.zeros((shown.shape[0], cells), np.int64)
-    for d in range(shown.shape[0] if steady else 0):
-        for cell in range(cells):
-            best[d, cell] = _best_tau(expected[cell], farthest[cell], shown[d, 0])
     shortest_pause, longest_pause = pauses
     for sequence in order:
         position, mean_accepted, mean_rejected = 0, initial, 1.0
@@ -142,8 +139,9 @@ def replay_ewma(
             longest, drafter, room = look(texts, sequence, position, most)
             rate = mean_accepted / (mean_accepted + mean_rejected)
             cell = min(int(rate * cells), cells - 1)
-            tau = best[drafter, cell]
-            if not steady:
+            if best is not None:
+                tau = best[drafter, cell]
+            else:
                 context = texts.prompt_tokens[sequence] + position
                 tau = _best_tau(expected[cell], farthest[cell], shown[drafter, context])
             if tau == 0 and quiet >= pause:

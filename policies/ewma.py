@@ -82,9 +82,13 @@ class Ewma(Policy[Acceptance, Empty]):
         rate = _middle(np.arange(_GRID))
 
         def run(order: IntArray, texts: Texts, prices: CyclePrices, counts: CycleCounts) -> None:
-            depths = prices.shown_ms.shape[2]
+            _, contexts, depths = prices.shown_ms.shape
+            best = None
+            if contexts == 1:
+                of_drafters = prices.shown_ms[:, 0].tolist()
+                best = np.stack([_tau_by_acceptance(tuple(p), self.margin) for p in of_drafters])
             fast.replay_ewma(
-                *(order, texts, prices, counts),
+                *(order, texts, prices, counts, best),
                 expected=expected_tokens(rate[:, None], np.arange(depths)),
                 farthest=_farthest(rate, self.margin),
                 weight=newest_weight(np.arange(int(texts.num_tokens.max()) + 1), self.smoothing),

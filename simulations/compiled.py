@@ -18,6 +18,9 @@ from adaptive_spec.simulations.driven import Part
 from adaptive_spec.simulations.results import CycleLog, DrafterShares, Replay
 from adaptive_spec.traces.flat import FlatTrace
 
+_MOST_PRICES = 1 << 28
+"""By context, tau and widest tau: what a table of prices may take to work out, some seconds."""
+
 _TOKENS_AT_ONCE = 1 << 20
 """Text of one call into compiled code, which can be neither watched nor interrupted."""
 
@@ -46,10 +49,17 @@ class CompiledReplays:
         self._done = Ledger()
 
     @staticmethod
-    def of(controller: Controller) -> "CompiledReplays | None":
-        """Replays of the controller's policy, at its costs; None where it must be driven."""
+    def of(controller: Controller, context_tokens: int) -> "CompiledReplays | None":
+        """Replays of the controller's policy, at its costs; None where it must be driven.
+
+        ``context_tokens``: of the longest context that is to be expected.
+        """
         promised = controller.constraints.constraints
         if any(constraints != Constraints() for constraints in promised):
+            return None
+        depths = controller.max_draft_tokens + 1
+        rows = controller.costs.table(depths - 1, 1, np.array([1, context_tokens])).shape[0]
+        if rows > 1 and context_tokens * depths**2 > _MOST_PRICES:
             return None
         rule = compiled_rule(controller.policy, len(controller.drafters))
         return None if rule is None else CompiledReplays(controller, rule)

@@ -123,6 +123,7 @@ def replay(
         seed=seed,
         concurrency=concurrency,
         inside=signals is not None,
+        context_tokens=_longest_context(flat),
     )
     part = Part(flat, pending, signals, clock)
     return replays.run(part, log_cycles=log_cycles, on_finished=on_finished)
@@ -176,6 +177,7 @@ def replay_parts(
                 seed=seed,
                 concurrency=concurrency,
                 inside=signals is not None,
+                context_tokens=_longest_context(flat),
             )
         if kind != first:
             raise ConfigError(
@@ -195,6 +197,7 @@ def _replays(
     seed: int,
     concurrency: int | None,
     inside: bool,
+    context_tokens: int,
 ) -> DrivenReplay | CompiledReplays:
     """Who replays: the rule itself where it can, else the controller, in lanes where it can."""
 
@@ -212,12 +215,16 @@ def _replays(
     driver = controller(lockstep=True)
     if concurrency is not None:
         return DrivenReplay(driver, concurrency)
-    compiled = None if inside else CompiledReplays.of(driver)
+    compiled = None if inside else CompiledReplays.of(driver, context_tokens)
     if compiled is not None:
         return compiled
     if driver.sequences_are_independent:
         return DrivenReplay(controller(lockstep=False), LANES)
     return DrivenReplay(driver, 1)
+
+
+def _longest_context(flat: FlatTrace) -> int:
+    return int((flat.prompt_tokens + flat.num_tokens).max())
 
 
 def signals_for(

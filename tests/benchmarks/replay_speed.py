@@ -6,9 +6,9 @@ Requests are windows of 64 to 128 tokens of a synthetic trace, drawn part by par
 be more of them than fit into memory. Each policy is first replayed on the same few of them in every
 way there is: compiled, by the controller in lanes (where sequences are independent), by the
 controller event by event (one request after the other), and, constant lengths, by the plainest
-loop that Python has for them. Then come more and more requests, as long as one size takes at
-most so many seconds. Times are of the processor, drawing the requests included; memory is
-the most that the process has held so far.
+loop that Python has for them. Then come more and more requests, as long as one size is expected to
+take no more seconds than ``--patience``. Times are of the processor, drawing the requests included;
+memory is the most that the process has held so far.
 """
 
 import argparse
@@ -85,7 +85,7 @@ def ways(policy: Policy[Any, Any], flat: FlatTrace) -> dict[str, Callable[[int],
     found = {"event by event": run(DrivenReplay(controller(lockstep=True), 1))}
     if controller(lockstep=True).sequences_are_independent:
         found["lanes"] = run(DrivenReplay(controller(lockstep=False), LANES))
-    compiled = CompiledReplays.of(controller(lockstep=True))
+    compiled = CompiledReplays.of(controller(lockstep=True), 4 * LONGEST)
     if compiled is not None:
         found["compiled"] = run(compiled)
         found["compiled"](1)  # compiles, or loads what was compiled
@@ -108,7 +108,7 @@ def report(spec: str, largest: int, patience_s: float) -> Iterator[str]:
     few = next(parts(whole, PART))
     speeds = {}
     for name, run in ways(policy, few).items():
-        count = {"event by event": 30, "lanes": LANES}.get(name, LANES)
+        count = 30 if name == "event by event" else LANES
         speeds[name] = timed(lambda run=run, count=count: run(count))  # type: ignore[misc]
     if isinstance(policy, Fixed) and not policy.fallback:
         speeds["plain Python loop"] = plainest(policy, traces)
@@ -116,17 +116,15 @@ def report(spec: str, largest: int, patience_s: float) -> Iterator[str]:
     for name, speed in speeds.items():
         ratio = speed.per_second / slowest
         yield f"{spec:16}{name:>18}{speed.per_second:14,.0f} cycles/s {ratio:10,.1f} x"
-    requests = 1000
-    while requests <= largest:
+    requests, expected_s = 1000, 1000 * LONGEST / max(s.per_second for s in speeds.values())
+    while requests <= largest and expected_s <= patience_s:
         grown = timed(lambda: sum(_cycles(policy, parts(whole, requests))))  # noqa: B023
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         yield (
             f"{spec:16}{requests:>12,} requests {grown.cycles:>14,} cycles {grown.seconds:8.2f} s"
             f"{grown.per_second:14,.0f} cycles/s {peak:8,.0f} MiB"
         )
-        requests *= 10
-        if 10 * grown.seconds > patience_s:
-            break
+        requests, expected_s = 10 * requests, 10 * grown.seconds
 
 
 def _cycles(policy: Policy[Any, Any], of: Iterator[FlatTrace]) -> Iterator[int]:

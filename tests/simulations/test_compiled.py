@@ -15,6 +15,7 @@ from adaptive_spec import (
     Controller,
     Cycle,
     Decision,
+    MeasuredCosts,
     PassBudget,
     State,
     make_policy,
@@ -93,7 +94,7 @@ def both(policy: Policy[Any, Any], part: Part, costs: Any, most: int) -> list[Re
             drafters=part.flat.drafters,
         )
 
-    fast = CompiledReplays.of(controller(True))
+    fast = CompiledReplays.of(controller(True), 1000)
     assert fast is not None
     lanes = is_empty(policy.init(1, 0).shared)
     slow = DrivenReplay(controller(not lanes), 3 if lanes else 1)
@@ -183,6 +184,17 @@ def test_replay_takes_it_where_it_applies(spec: str) -> None:
 
 
 @pytest.mark.usefixtures("only_compiled")
+def test_tables_of_prices_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = np.array([[[1.0], [2.0]]])
+    measured = MeasuredCosts((1,), (10, 90), (1,), grid, 0 * grid[..., 0], 0 * grid[..., 0])
+    replay("ewma", trace(), costs=measured)
+    monkeypatch.setattr(compiled, "_MOST_PRICES", 100)
+    replay("ewma", trace(), costs=COSTS)  # one row
+    with pytest.raises(DrivenError):
+        replay("ewma", trace(), costs=measured)
+
+
+@pytest.mark.usefixtures("only_compiled")
 @pytest.mark.parametrize(
     ("spec", "options"),
     [
@@ -210,7 +222,9 @@ def test_judgements_are_the_same_without_it(monkeypatch: pytest.MonkeyPatch) -> 
         return [cells, verdicts, compared.as_dict()]
 
     with_it = judged()
-    monkeypatch.setattr(CompiledReplays, "of", staticmethod(lambda controller: None))
+    monkeypatch.setattr(
+        CompiledReplays, "of", staticmethod(lambda controller, context_tokens: None)
+    )
     assert judged() == with_it
 
 
