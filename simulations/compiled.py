@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from adaptive_spec._arrays import FloatArray, IntArray
 from adaptive_spec.compiled_replay import CompiledReplay, CycleCounts, CyclePrices, Texts
@@ -72,8 +73,8 @@ class CompiledReplays:
         on_finished: Callable[[int], None] | None = None,
     ) -> Replay:
         """Replays sequences without signals or a clock; the rest is as in ``simulator.replay``."""
-        flat, order = part.flat, part.order
-        texts = _texts(flat)
+        flat, order = part.flat, _plain(part.order)
+        texts = Texts(*(_plain(getattr(flat, name)) for name in Texts._fields))
         prices = self._prices_upto(int((flat.prompt_tokens + flat.num_tokens)[order].max()))
         tokens = np.zeros(flat.start.size, np.int64)
         tokens[order] = flat.num_tokens[order]
@@ -150,10 +151,9 @@ def _by_tau(
     return np.stack([cost_ms(tau, 1, context) for tau in columns], axis=1)
 
 
-def _texts(flat: FlatTrace) -> Texts:
-    """The trace as compiled code takes it: without gaps, so that one compilation serves all."""
-    columns = (np.require(getattr(flat, name), None, ["C", "W"]) for name in Texts._fields)
-    return Texts(*columns)
+def _plain(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """An array without gaps, writeable: code is compiled once for each kind of array."""
+    return np.require(array, None, ["C", "W"])
 
 
 def _counts(flat: FlatTrace, most_cycles: int) -> CycleCounts:

@@ -38,6 +38,7 @@ from adaptive_spec.testing import strategies
 from adaptive_spec.traces import Hazards, TraceSet
 from adaptive_spec.traces.flat import FlatTrace
 from adaptive_spec.traces.synthetic import synthetic_trace
+from tests.benchmarks import replay_speed
 
 pytest.importorskip("numba", reason="numba is not installed")
 
@@ -268,6 +269,15 @@ def test_parts_are_replayed_as_if_they_were_one_trace(
         joined = np.concatenate([getattr(result, name) for result in found])
         np.testing.assert_array_equal(joined, getattr(whole, name))
     assert found[-1].ledgers == whole.ledgers
+
+
+def test_the_benchmark_does_the_same_work_in_every_way() -> None:
+    flat = next(replay_speed.parts(replay_speed.recorded().flat(), 5))
+    for spec in ("fixed:tau=2", "ewma", "marginal"):
+        cycles = {name: run(5) for name, run in replay_speed.ways(make_policy(spec), flat).items()}
+        assert {"event by event", "compiled"} <= set(cycles)
+        if spec != "marginal":  # has learned of the first request, to be compiled
+            assert len(set(cycles.values())) == 1
 
 
 def test_parts_must_be_alike() -> None:
