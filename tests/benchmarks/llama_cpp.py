@@ -6,6 +6,7 @@ bfloat16 or float32: what differs is how they are stored and multiplied.
 """
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -31,9 +32,12 @@ class LlamaCpp:
                 f"--llama-cpp {folder}: no node_modules/node-llama-cpp in there; run "
                 "`npm install --ignore-scripts node-llama-cpp` in that folder"
             )
+        node = shutil.which("node")
+        if node is None:
+            raise SystemExit("--llama-cpp needs Node.js: no `node` in PATH")
         self._new_tokens = new_tokens
         self._node = subprocess.Popen(
-            ["node", _SCRIPT, folder.resolve(), gguf_file(), str(torch.get_num_threads())],
+            [node, _SCRIPT, folder.resolve(), gguf_file(), str(torch.get_num_threads())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
