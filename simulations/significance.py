@@ -62,7 +62,7 @@ def significance(ratios: Sequence[FloatArray]) -> list[Significance | None]:
     found: list[Significance | None] = [None] * len(ratios)
     for i, corrected in zip(tested, holm([_p_value(ratios[i]) for i in tested]), strict=True):
         low, high = percentile_interval(_drawn(ratios[i]), 1.0 - 2.0 * LEVEL)
-        equivalent = 1.0 - MARGIN < low and high < 1.0 + MARGIN
+        equivalent = low > 1.0 - MARGIN and high < 1.0 + MARGIN
         found[i] = Significance(corrected, bool(ratios[i][0] > 1.0), equivalent)
     return found
 
