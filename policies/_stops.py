@@ -38,6 +38,8 @@ _DOUBT_TOKENS = 1.0
 """Standard deviation of what a rule gains alone that is never thought away: where the evidence has
 faded, it is tried again."""
 
+_ONE_CYCLE = np.array([0, 1])
+
 
 class Stops(NamedTuple):
     """What it would have brought to end drafts by each of ``R`` rules, in the drafts looked at.
@@ -58,7 +60,8 @@ class Stops(NamedTuple):
     @classmethod
     def fresh(cls, rules: int) -> "Stops":
         """Before any draft."""
-        return cls(*np.zeros((4, rules)), np.zeros(2, np.int64))
+        lead, spread, alone, alone_spread = np.zeros((4, rules))
+        return cls(lead, spread, alone, alone_spread, np.zeros(2, np.int64))
 
     @property
     def next(self) -> int:
@@ -82,9 +85,15 @@ class Stops(NamedTuple):
 
     def later(self, faded: float) -> "Stops":
         """After a cycle; ``faded``: what is left of older evidence."""
-        aged = faded * self.lead, faded**2 * self.spread
-        alone = faded * self.alone, faded**2 * self.alone_spread
-        return Stops(*aged, *alone, self.turn + np.array([0, 1]))
+        if self.turn[0] == 0:
+            return self
+        return Stops(
+            faded * self.lead,
+            faded**2 * self.spread,
+            faded * self.alone,
+            faded**2 * self.alone_spread,
+            self.turn + _ONE_CYCLE,
+        )
 
     def after(self, rule: int, gain: float) -> "Stops":
         """After a draft of the driver, of which this rule made so many tokens more, or fewer."""
@@ -113,8 +122,8 @@ def tells(outcome: Outcome) -> bool:
     """Whether a draft says anything of rules that end it: one of two tokens, with signals."""
     if outcome.signals is None:
         return False
-    says = ~np.isnan(outcome.signals.top1_probability[:, :1])
-    return bool((says[:, 0] & (outcome.num_draft_tokens > 1)).any()) if says.size else False
+    shown = outcome.signals.top1_probability[outcome.num_draft_tokens > 1]
+    return bool((~np.isnan(shown)).any())
 
 
 class Ended(NamedTuple):

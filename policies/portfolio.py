@@ -15,19 +15,21 @@ drafter (a hazard that its regression cannot express), what it loses is bounded 
 takes.
 
 Rules that stop inside the draft can't be replayed on text that was not drafted. They are judged by
-the drafts that there are, of which it is known where they would have ended them (``_stops``); one
-that has gained significantly by that ends the drafts of whoever is followed, where that is sooner.
-So is ``marginal`` with its ``inside`` off: it ends drafts where history alone would, which is
-insurance against what it makes of the drafter's word.
+the drafts that there are, of which it is known where they would have ended them (``_stops``). One
+that has gained significantly by that drives, but for a draft in eight: alone, or, where that turns
+out worse, by ending the drafts of whoever is followed. Among them is ``marginal`` with ``inside``
+off, which ends drafts where history alone would: insurance against what it makes of the drafter's
+word.
 
-Experts: ``marginal``, static tau = 0 ... 10, and further policies by spec, by default some that have
-their rule published. Signals: history, costs and, where there are any, those that the rules look
-at. Weakness: what a rule would gain by drafting longer than is drafted can't be known, and is left
-out; static tau stands in for it. Under rejection sampling nothing is known of other drafts, and the
-first expert is followed alone.
+Experts: ``marginal``, static tau = 0 ... 10, and further policies by spec, by default some that
+have their rule published. Signals: history, costs and, where there are any, what those rules look
+at. Weakness: a rule that would do better only by drafting longer never gets to show it, for it is
+tried where it ends drafts sooner; static tau stands in for it. Under rejection sampling nothing is
+known of other drafts, and the first expert is followed.
 """
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -251,14 +253,16 @@ class Portfolio(Policy[Rows, Shared]):
         stops, rule = state.shared.stops, self._rule(state.shared)
         own: Own | Empty = Empty()
         alone = False
-        if rule is not None and not stops.leaves(rule):
+        if stops.leaves(rule):
+            rule = None
+        if rule is not None:
             own = self._own(state, cycle, rule, first.memo)
             alone = stops.drives_alone(rule, self.confidence)
             tau = own.tau if alone else np.minimum(tau, own.tau)
         memo = Memo(
             np.full(tau.size, _FIRST if leader is None else leader),
             first.memo,
-            np.full(tau.size, NO_RULE if own == () else rule),
+            np.full(tau.size, NO_RULE if rule is None else rule),
             np.full(tau.size, alone),
             own,
         )
@@ -286,7 +290,7 @@ class Portfolio(Policy[Rows, Shared]):
     ) -> BoolArray:
         memo = decision.memo
         on = np.ones(memo.leader.size, np.bool_)
-        rule = int(memo.rule[0]) if memo.rule.size else NO_RULE
+        rule = int(memo.rule[0])
         if (memo.leader == _FIRST).all() and not memo.alone.any():
             first = State(state.rows.first, state.shared.first)
             own = decision._replace(memo=memo.first)
@@ -308,7 +312,7 @@ class Portfolio(Policy[Rows, Shared]):
         position, gain = replay_static(runs, rows.position, _STATIC, priced, rate)
         of_first = _gain_of_first(outcome, timing, rate).sum()
         emitted = outcome.num_emitted_tokens.sum()
-        faded = np.exp(-emitted / self.memory)
+        faded = math.exp(-emitted / self.memory)
         gained = faded * shared.gained + np.array([of_first, emitted])
         # Static tau went over the same text as the driver; the others did at other times.
         ahead = gain.sum(axis=0) - of_first
@@ -324,7 +328,7 @@ class Portfolio(Policy[Rows, Shared]):
             others = _with(others, turn, own)
             moved = (position[:, expert] - begun).sum()
             ahead[expert] = gain[:, expert].sum() - moved * gained[0] / gained[1]
-        stops, others = self._judged(state, others, outcome, timing, rate, float(faded))
+        stops, others = self._judged(state, others, outcome, timing, rate, faded)
         return State(
             Rows(first.rows, others.rows, position),
             Shared(
@@ -333,7 +337,7 @@ class Portfolio(Policy[Rows, Shared]):
                 lead=faded * shared.lead + ahead,
                 spread=faded**2 * shared.spread + ahead**2,
                 gained=gained,
-                turn=self._next(shared),
+                turn=self._next(shared, int(outcome.decision.memo.leader[0])),
                 stops=stops,
             ),
         )
@@ -351,13 +355,13 @@ class Portfolio(Policy[Rows, Shared]):
         before, memo = state.shared.stops, outcome.decision.memo
         stops, rule = before.later(faded), self._rule(state.shared)
         if memo.alone.all():
-            if before.looks_alone and tells(outcome):
+            if before.looks_alone and outcome.signals is not None:
                 first = State(state.rows.first, state.shared.first)
-                ended = ended_by(self._first, first, outcome)
-                worse = gained(outcome, ended.drafted, timing, rate).sum()
-                stops = stops.after_alone(int(memo.rule[0]), -float(worse))
+                drafted = ended_by(self._first, first, outcome).drafted
+                more = -float(gained(outcome, drafted, timing, rate).sum())
+                stops = stops.after_alone(int(memo.rule[0]), more)
             return stops, others
-        if not before.leaves(rule) or (memo.rule != NO_RULE).any() or not tells(outcome):
+        if not (tells(outcome) and before.leaves(rule) and (memo.rule == NO_RULE).all()):
             return stops, others
         rule = before.next if rule is None else rule
         if rule == 0:
@@ -405,17 +409,18 @@ class Portfolio(Policy[Rows, Shared]):
 
     def _rule(self, shared: Shared) -> int | None:
         """The rule that has gained significantly by ending drafts; None for none."""
-        return foremost(shared.stops.lead, shared.stops.spread, self.confidence)
+        stops = shared.stops
+        if stops.turn[0] == 0:
+            return None
+        return foremost(stops.lead, stops.spread, self.confidence)
 
     def _number_of(self, rule: int) -> int:
         """Number among the further policies of a rule that looks inside the draft."""
         return len(self._shadows) + rule - 1
 
-
-    def _next(self, shared: Shared) -> IntArray:
+    def _next(self, shared: Shared, leader: int) -> IntArray:
         """Whose turn it is; who is followed, is replayed at every one."""
-        leader = self._leader(shared)
-        if leader is not None and leader >= _STATIC:
+        if leader >= _STATIC:
             return np.array([(leader - _STATIC) * _EVERY])
         turns = max(len(self._shadows), 1) * _EVERY
         return np.array([(int(shared.turn[0]) + 1) % turns])
