@@ -95,19 +95,22 @@ class Stops(NamedTuple):
             self.turn + _ONE_CYCLE,
         )
 
-    def after(self, rule: int, gain: float) -> "Stops":
-        """After a draft of the driver, of which this rule made so many tokens more, or fewer."""
+    def after(self, rule: int, gain: FloatArray) -> "Stops":
+        """After drafts of the driver, of which this rule makes so many tokens more, ``[B]``.
+
+        Rows are as many cycles: what one gains says nothing of the next.
+        """
         lead, spread = self.lead.copy(), self.spread.copy()
-        lead[rule] += gain
-        spread[rule] += gain**2
+        lead[rule] += gain.sum()
+        spread[rule] += gain @ gain
         turn = np.array([int(self.turn[0]) + 1, 0])
         return self._replace(lead=lead, spread=spread, turn=turn)
 
-    def after_alone(self, rule: int, gain: float) -> "Stops":
-        """After a draft of this rule alone, which gained so much beyond one that both may end."""
+    def after_alone(self, rule: int, gain: FloatArray) -> "Stops":
+        """After drafts of this rule alone: what they gain beyond those that both end, ``[B]``."""
         alone, spread = self.alone.copy(), self.alone_spread.copy()
-        alone[rule] += gain
-        spread[rule] += gain**2
+        alone[rule] += gain.sum()
+        spread[rule] += gain @ gain
         return self._replace(alone=alone, alone_spread=spread)
 
 

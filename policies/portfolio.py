@@ -138,7 +138,7 @@ class Explanation(NamedTuple):
 
     Attributes:
       follows: spec of the expert that is followed.
-      ends: spec of the rule that ends its drafts where that is sooner; None for none.
+      ends: spec of the rule that stops inside the draft in its place, or beside it; None for none.
       leads: by spec, tokens by which each of the others leads the first expert (discounted), and
         the standard deviation of that. Of a rule that ends drafts, tokens that it would have gained
         on the drafts it was judged by.
@@ -257,7 +257,8 @@ class Portfolio(Policy[Rows, Shared]):
             rule = None
         if rule is not None:
             own = self._own(state, cycle, rule, first.memo)
-            alone = stops.drives_alone(rule, self.confidence)
+            # How another than the first would have ended a rule's drafts is not looked at.
+            alone = leader is None and stops.drives_alone(rule, self.confidence)
             tau = own.tau if alone else np.minimum(tau, own.tau)
         memo = Memo(
             np.full(tau.size, _FIRST if leader is None else leader),
@@ -269,7 +270,7 @@ class Portfolio(Policy[Rows, Shared]):
         return Decision(tau, memo, drafter, first.catch_up)
 
     def _own(self, state: State[Rows, Shared], cycle: Cycle, rule: int, first: Any) -> Own:
-        """What a rule that looks inside the draft decides."""
+        """What a rule that ends drafts decides; ``first``: memo of the first expert's own."""
         if rule == 0:
             return Own(cycle.clip(first.tau), Empty())
         i = self._number_of(rule)
@@ -358,7 +359,7 @@ class Portfolio(Policy[Rows, Shared]):
             if before.looks_alone and outcome.signals is not None:
                 first = State(state.rows.first, state.shared.first)
                 drafted = ended_by(self._first, first, outcome).drafted
-                more = -float(gained(outcome, drafted, timing, rate).sum())
+                more = -gained(outcome, drafted, timing, rate)
                 stops = stops.after_alone(int(memo.rule[0]), more)
             return stops, others
         if not (tells(outcome) and before.leaves(rule) and (memo.rule == NO_RULE).all()):
@@ -373,7 +374,7 @@ class Portfolio(Policy[Rows, Shared]):
             ended = ended_by(policy, own, outcome)
             others = _with(others, i, policy.update(own, cut(outcome, ended)))
             drafted = ended.drafted
-        return stops.after(rule, float(gained(outcome, drafted, timing, rate).sum())), others
+        return stops.after(rule, gained(outcome, drafted, timing, rate)), others
 
     def merge(self, shared: Sequence[Shared], weights: FloatArray) -> Shared:
         others = (

@@ -95,7 +95,8 @@ def test_who_looks_when() -> None:
     for _ in range(8):
         assert stops.leaves(None)
         looked.append(stops.next)
-        stops = stops.later(1.0).after(stops.next, 1.0 if stops.next == 2 else -1.0)
+        gain = np.array([1.0 if stops.next == 2 else -1.0])
+        stops = stops.later(1.0).after(stops.next, gain)
     assert looked == [0, 1, 1, 2, 2, 2, 0, 2], "in turn, and who leads in between"
     waits = [stops.leaves(2)]
     for _ in range(8):
@@ -104,11 +105,19 @@ def test_who_looks_when() -> None:
     assert waits == [False] * 7 + [True, True], "one in eight, and then until there is a draft"
 
 
+def test_rows_are_as_many_cycles() -> None:
+    gain = np.array([1.0, -0.5, 2.0])
+    together, apart = Stops.fresh(1).after(0, gain), Stops.fresh(1)
+    for one in gain:
+        apart = apart.after(0, np.array([one]))
+    assert (together.lead, together.spread) == (apart.lead, apart.spread) == (2.5, 5.25)
+
+
 def test_a_rule_that_does_worse_alone_ends_the_drafts_of_others_until_that_has_faded() -> None:
-    stops = Stops.fresh(2).after(1, 0.0)
+    stops = Stops.fresh(2).after(1, np.zeros(1))
     assert stops.drives_alone(1, 3.0)
     for _ in range(20):
-        stops = stops.after_alone(1, -2.0)
+        stops = stops.after_alone(1, np.array([-2.0]))
     assert not stops.drives_alone(1, 3.0)
     assert stops.drives_alone(0, 3.0)
     assert stops.later(0.01).drives_alone(1, 3.0)
