@@ -28,6 +28,9 @@ from adaptive_spec.policy import NO_DRAFTER, Decision, DraftSignals, Outcome, Po
 
 NO_RULE = -1
 
+_EVERY = 2
+"""One in so many drafts is looked at by one of the rules; every one while some rule leads."""
+
 _EVERY_FOLLOWED = 8
 """While a rule is followed, one draft in so many is left to the driver, and looked at by it."""
 
@@ -64,14 +67,25 @@ class Stops(NamedTuple):
         return cls(lead, spread, alone, alone_spread, np.zeros(2, np.int64))
 
     @property
-    def next(self) -> int:
-        """Who looks at the driver's next draft: every other time the leader, else all in turn."""
-        looks = int(self.turn[0])
-        return int(self.lead.argmax()) if looks % 2 else looks // 2 % self.lead.size
+    def promising(self) -> int | None:
+        """The rule that leads by most, if any does."""
+        best = int(self.lead.argmax())
+        return best if self.lead[best] > 0.0 else None
 
-    def leaves(self, rule: int | None) -> bool:
-        """Whether the next draft is the driver's, and looked at; ``rule``: who is followed."""
-        return rule is None or int(self.turn[1]) >= _EVERY_FOLLOWED - 1
+    @property
+    def next(self) -> int:
+        """Who looks at the driver's next draft: all in turn, but every other time who promises."""
+        looks, promising = int(self.turn[0]), self.promising
+        if promising is None:
+            return looks % self.lead.size
+        return promising if looks % 2 else looks // 2 % self.lead.size
+
+    def due(self, followed: int | None) -> bool:
+        """Whether the driver's next draft is to be looked at; ``followed``: the rule that is."""
+        waited = int(self.turn[1])
+        if followed is not None:
+            return waited >= _EVERY_FOLLOWED - 1
+        return waited >= _EVERY - 1 or self.promising is not None
 
     @property
     def looks_alone(self) -> bool:
@@ -85,8 +99,6 @@ class Stops(NamedTuple):
 
     def later(self, faded: float) -> "Stops":
         """After a cycle; ``faded``: what is left of older evidence."""
-        if self.turn[0] == 0:
-            return self
         return Stops(
             faded * self.lead,
             faded**2 * self.spread,
@@ -155,15 +167,18 @@ def ended_by(policy: Policy[Any, Any], state: State[Any, Any], outcome: Outcome)
     cycle = outcome.cycle
     own = policy.decide(state, cycle)
     drafted = np.minimum(own.tau, outcome.num_draft_tokens)
-    stopped = np.zeros(drafted.size, np.bool_)
+    stopped, going = np.zeros(drafted.size, np.bool_), np.ones(drafted.size, np.bool_)
     for depth in range(1, int(drafted.max(initial=0)) + 1):
-        asked = ~stopped & (drafted >= depth) & (own.tau > depth) & (cycle.min_tau <= depth)
+        going = going & (drafted >= depth)
+        asked = going & (own.tau > depth) & (cycle.min_tau <= depth)
         if not asked.any():
             continue
         shown = DraftSignals(*(column[:, :depth] for column in outcome.signals))
         ends = asked & ~policy.keep_drafting(state, cycle, own, depth, shown)
-        drafted = np.where(ends, depth, drafted)
-        stopped |= ends
+        if ends.any():
+            drafted, stopped, going = np.where(ends, depth, drafted), stopped | ends, going & ~ends
+            if not going.any():
+                break
     return Ended(own, drafted, stopped)
 
 

@@ -253,8 +253,8 @@ class Portfolio(Policy[Rows, Shared]):
         stops, rule = state.shared.stops, self._rule(state.shared)
         own: Own | Empty = Empty()
         alone = False
-        if stops.leaves(rule):
-            rule = None
+        if rule is not None and stops.due(rule):
+            rule = None  # this draft is the driver's
         if rule is not None:
             own = self._own(state, cycle, rule, first.memo)
             # How another than the first would have ended a rule's drafts is not looked at.
@@ -292,7 +292,7 @@ class Portfolio(Policy[Rows, Shared]):
         memo = decision.memo
         on = np.ones(memo.leader.size, np.bool_)
         rule = int(memo.rule[0])
-        if (memo.leader == _FIRST).all() and not memo.alone.any():
+        if memo.leader[0] == _FIRST and not memo.alone[0]:
             first = State(state.rows.first, state.shared.first)
             own = decision._replace(memo=memo.first)
             on = self._first.keep_drafting(first, cycle, own, depth, signals)
@@ -354,15 +354,17 @@ class Portfolio(Policy[Rows, Shared]):
     ) -> tuple[Stops, State[Any, Any]]:
         """After a cycle: what is known of rules that end drafts, and the further states."""
         before, memo = state.shared.stops, outcome.decision.memo
+        if before.turn[0] == 0 and not tells(outcome):
+            return before, others
         stops, rule = before.later(faded), self._rule(state.shared)
-        if memo.alone.all():
+        if memo.alone[0]:
             if before.looks_alone and outcome.signals is not None:
                 first = State(state.rows.first, state.shared.first)
                 drafted = ended_by(self._first, first, outcome).drafted
                 more = -gained(outcome, drafted, timing, rate)
                 stops = stops.after_alone(int(memo.rule[0]), more)
             return stops, others
-        if not (tells(outcome) and before.leaves(rule) and (memo.rule == NO_RULE).all()):
+        if not (before.due(rule) and tells(outcome) and memo.rule[0] == NO_RULE):
             return stops, others
         rule = before.next if rule is None else rule
         if rule == 0:
@@ -435,7 +437,7 @@ def _gain_of_first(outcome: Outcome, timing: Timing, rate: FloatArray) -> FloatA
     """
     emitted = outcome.num_emitted_tokens
     memo = outcome.decision.memo
-    if (memo.leader == _FIRST).all():
+    if memo.leader[0] == _FIRST:
         gained: FloatArray = emitted - rate * timing.spent_ms(outcome)
         return gained
     assert outcome.runs is not None
