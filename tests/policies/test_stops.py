@@ -91,22 +91,18 @@ def test_drafts_that_tell_nothing() -> None:
 
 def test_who_looks_when() -> None:
     stops, looked = Stops.fresh(3), []
-    for _ in range(24):
-        if stops.due(None):
-            looked.append(stops.next)
-            gain = np.array([1.5 if stops.next == 2 else -1.0])
-            stops = stops.later(1.0).after(stops.next, gain * len(looked))
-        else:
-            stops = stops.later(1.0)
-    # In turn, one draft in four. Then the third leads by 13.5 tokens, with a deviation of 10.1.
-    assert looked[:6] == [0, 1, 2, 0, 1, 2]
-    stops = Stops.fresh(3).after(2, np.array([1.0])).after(2, np.array([1.0]))
-    looked = []
+    for _ in range(10):
+        due, stops = stops.due(None), stops.later(1.0)
+        looked.append(stops.next if due else None)
+        if due:
+            stops = stops.after(stops.next, np.array([-1.0]))
+    assert looked == [None, 0, None, 1, None, 2, None, 0, None, 1], "while none leads"
+    stops, looked = Stops.fresh(3).after(2, np.array([1.0])), []
     for _ in range(8):
         assert stops.due(None)
         looked.append(stops.next)
         stops = stops.later(1.0).after(stops.next, np.zeros(1))
-    assert looked == [1, 2, 2, 2, 0, 2, 1, 2], "in turn, and who promises in between"
+    assert looked == [2, 1, 2, 2, 2, 0, 2, 1], "in turn, and who leads in between"
     waits = [stops.due(2)]
     for _ in range(8):
         stops = stops.later(1.0)
@@ -119,7 +115,8 @@ def test_rows_are_as_many_cycles() -> None:
     together, apart = Stops.fresh(1).after(0, gain), Stops.fresh(1)
     for one in gain:
         apart = apart.after(0, np.array([one]))
-    assert (together.lead, together.spread) == (apart.lead, apart.spread) == (2.5, 5.25)
+    assert together.lead.tolist() == apart.lead.tolist() == [2.5]
+    assert together.spread.tolist() == apart.spread.tolist() == [5.25]
 
 
 def test_a_rule_that_does_worse_alone_ends_the_drafts_of_others_until_that_has_faded() -> None:
@@ -201,7 +198,7 @@ def test_where_no_rule_is_better_it_is_marginal() -> None:
         np.testing.assert_array_equal(mine, other)
     assert set(policy.__dict__["ends"]) == {None}
     said = policy.explain(policy.__dict__["last"])
-    assert said.leads["svip"][0] < -2.0 * said.leads["svip"][1] < 0.0
+    assert said.leads["svip"][0] < -said.leads["svip"][1] < 0.0
 
 
 def test_drafters_that_say_nothing_cost_nothing() -> None:
