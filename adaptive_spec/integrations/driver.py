@@ -123,11 +123,20 @@ class Driver:
         max_new_tokens: int,
         request_class: str | None = None,
         waited_ms: float = 0.0,
+        max_passes: int | None = None,
     ) -> None:
-        """Takes a request in; ``request_class`` None is the first of the constraints' classes.
+        """Takes a request in.
+
+        Args:
+          request_id: what the engine calls it.
+          prompt_tokens: length of its prompt, >= 1.
+          max_new_tokens: most tokens to emit, >= 1.
+          request_class: its class in the constraints; None for the first.
+          waited_ms: time since it came.
+          max_passes: most passes by its own wish, >= 1; None for any number.
 
         Raises:
-          ConfigError: a length below 1, or a class that there is not.
+          ConfigError: a number below 1, or a class that there is not.
         """
         constraints = self.controller.constraints
         number = 0 if request_class is None else constraints.number(request_class)
@@ -136,6 +145,7 @@ class Driver:
             np.array([max_new_tokens]),
             request_class=np.array([number]),
             waited_ms=np.array([waited_ms]),
+            max_passes=None if max_passes is None else np.array([max_passes]),
             request_ids=[request_id],
         )
         self._requests[request_id] = _Request(int(row[0]))

@@ -20,19 +20,19 @@ from adaptive_spec.integrations.driver import Driver, Step, Verified
 
 _log = logging.getLogger(__name__)
 
-_FIELDS = ("request_class", "max_draft_tokens")
-
 
 class Wishes(NamedTuple):
     """What a request says in ``SamplingParams.extra_args``.
 
     Attributes:
       request_class: its class in the constraints; None for the first.
-      max_draft_tokens: longest draft for it; None for any.
+      max_draft_tokens: longest draft for it, >= 0; None for any.
+      max_passes: its own budget: most verifier passes that it may take, >= 1; None for any number.
     """
 
     request_class: str | None = None
     max_draft_tokens: int | None = None
+    max_passes: int | None = None
 
 
 @dataclass
@@ -200,6 +200,15 @@ class Steering:
 
     def _admit(self, request: Any) -> None:
         wishes = read_wishes(request.sampling_params.extra_args, self.driver.controller.constraints)
+        if wishes.max_passes is not None and self._placeholders:
+            _log.warning(
+                "extra_args: max_passes = %d of request %s is left out: with asynchronous "
+                "scheduling its next pass has begun when it is known that none is left; use "
+                "--no-async-scheduling",
+                wishes.max_passes,
+                request.request_id,
+            )
+            wishes = wishes._replace(max_passes=None)
         if wishes.max_draft_tokens is not None:
             self._longest[request.request_id] = wishes.max_draft_tokens
         self.driver.admit(
@@ -208,6 +217,7 @@ class Steering:
             request.max_tokens,
             wishes.request_class,
             max(self._wall_clock() - request.arrival_time, 0.0) * 1e3,
+            wishes.max_passes,
         )
 
     def _shortened(self, request_id: str, tau: Mapping[str, int]) -> int:
@@ -250,20 +260,27 @@ def read_wishes(extra_args: Mapping[str, Any] | None, constraints: Any) -> Wishe
       constraints: with the classes that there are.
     """
     given = _section(extra_args or {})
-    if not isinstance(given, Mapping) or not set(given) <= set(_FIELDS):
-        _log.warning("extra_args: %s = %r; allowed are %s", SECTION, given, ", ".join(_FIELDS))
+    if not isinstance(given, Mapping) or not set(given) <= set(Wishes._fields):
+        allowed = ", ".join(Wishes._fields)
+        _log.warning("extra_args: %s = %r; allowed are %s", SECTION, given, allowed)
         return Wishes()
-    name, longest = given.get("request_class"), given.get("max_draft_tokens")
+    name = given.get("request_class")
     if name is not None:
         try:
             constraints.number(name)
         except ConfigError as error:
             _log.warning("extra_args: %s; taken as one of the first", error)
             name = None
-    if longest is not None and (not isinstance(longest, int) or longest < 0):
-        _log.warning("extra_args: max_draft_tokens = %r; it must be an integer, 0 or more", longest)
-        longest = None
-    return Wishes(name, longest)
+    return Wishes(name, _count(given, "max_draft_tokens", 0), _count(given, "max_passes", 1))
+
+
+def _count(given: Mapping[str, Any], name: str, least: int) -> int | None:
+    """A wish that is a number; None where there is none, or none that can be had."""
+    value = given.get(name)
+    if value is None or (type(value) is int and value >= least):
+        return value
+    _log.warning("extra_args: %s = %r; it must be an integer, %d or more", name, value, least)
+    return None
 
 
 def _section(extra_args: Mapping[str, Any]) -> Any:

@@ -141,6 +141,35 @@ def test_a_request_may_wish_for_short_drafts() -> None:
     assert max(stand_in.requests["b"].drafted) == K
 
 
+def test_a_request_may_have_a_budget_of_its_own() -> None:
+    stand_in = engine(drafts_ahead=True, policy=Stubborn(lambda cycle: cycle.min_tau))
+    wish = {"adaptive_spec": {"max_passes": 4}}
+    stand_in.add(StandInRequest("a", max_tokens=12, extra_args=wish))
+    stand_in.add(StandInRequest("b", max_tokens=12))
+    driver = stand_in.steering.driver
+    while "a" in stand_in.requests and "a" not in driver.spent():
+        stand_in.step()
+        stand_in.steering.before_schedule(stand_in.requests.values())
+    passes = {one.request_id: one.passes for one in (*stand_in.requests.values(), *stand_in.done)}
+    assert passes["a"] <= 4
+    first = stand_in.requests.get("a") or stand_in.done[0]
+    assert max(first.drafted) > 0  # the policy asks for none, and could not be done in four passes
+    assert not any(stand_in.requests["b"].drafted)
+
+
+def test_a_budget_of_its_own_is_left_out_where_the_next_pass_has_begun(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stand_in = engine(drafts_ahead=True, late=True)
+    wish = {"adaptive_spec": {"max_passes": 1}}
+    stand_in.add(StandInRequest("a", max_tokens=100, extra_args=wish))
+    with caplog.at_level(logging.WARNING):
+        for _ in range(4):
+            stand_in.step()
+    assert "--no-async-scheduling" in caplog.text
+    assert stand_in.requests["a"].passes > 1
+
+
 def test_padding_is_no_draft() -> None:
     """vLLM may plan -1 for a request whose prompt was cached, as if it had a draft."""
     stand_in = engine(drafts_ahead=False)
@@ -198,6 +227,7 @@ def test_a_step_that_was_not_planned_here_is_left_alone() -> None:
         ({"kv_transfer_params": {}}, Wishes()),
         ({"adaptive_spec": {"request_class": "free"}}, Wishes("free")),
         ({"adaptive_spec": {"max_draft_tokens": 0}}, Wishes(None, 0)),
+        ({"adaptive_spec.max_passes": 7}, Wishes(max_passes=7)),
         ({"adaptive_spec.request_class": "free", "other": 1}, Wishes("free")),
     ],
 )
@@ -207,7 +237,14 @@ def test_wishes_are_read(given_: Any, found: Wishes) -> None:
 
 @pytest.mark.parametrize(
     "wish",
-    ["free", {"class": "free"}, {"request_class": "nobody"}, {"max_draft_tokens": -1}],
+    [
+        "free",
+        {"class": "free"},
+        {"request_class": "nobody"},
+        {"max_draft_tokens": -1},
+        {"max_passes": 0},
+        {"max_passes": True},
+    ],
 )
 def test_wishes_that_cannot_be_had_are_logged(wish: Any, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
