@@ -49,9 +49,7 @@ def test_a_file_that_is_wrong_is_refused(
 
 
 @pytest.mark.vllm
-def test_vllm_does_not_start_with_a_wrong_file(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
+def test_vllm_does_not_start_with_a_wrong_file(environment: dict[str, str], tmp_path: Path) -> None:
     program = "from vllm.engine.arg_utils import EngineArgs; EngineArgs(model='never-loaded')"
     done = subprocess.run(
         [sys.executable, "-c", program],

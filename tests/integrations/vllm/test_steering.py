@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from adaptive_spec import ConstantCosts, Controller, make_policy
 from adaptive_spec.constraints import ByClass, Constraints
 from adaptive_spec.integrations.driver import Driver
+from adaptive_spec.integrations.vllm.ngram import NgramTexts
 from adaptive_spec.integrations.vllm.steering import Steering, Wishes, read_wishes
 from tests.controller.driven import Stubborn
 from tests.integrations.vllm.stand_in import StandIn, StandInRequest
@@ -26,6 +27,7 @@ def engine(
     one_width: bool = False,
     late: bool = False,
     seed: int = 0,
+    ngram: NgramTexts | None = None,
     **options: Any,
 ) -> StandIn:
     policy = policy or Stubborn(lambda cycle: cycle.clip((cycle.sequence_id + cycle.passes) % 4))
@@ -34,6 +36,7 @@ def engine(
         Driver(controller, drafts_ahead=drafts_ahead),
         placeholders=late,
         one_width=one_width,
+        ngram=ngram,
         wall_clock=lambda: 1.0,
     )
     return StandIn(steering, np.random.default_rng(seed), K, late=late)
@@ -99,6 +102,43 @@ def test_drafts_at_hand_are_cut_when_they_are_planned() -> None:
         stand_in.step()
         assert stand_in.requests["a"].drafted[-1] == min(tau, K)
     assert set(stand_in.widths) == {K}
+
+
+def test_a_policy_that_looks_back_is_told_what_a_lookup_would_have_proposed() -> None:
+    policy = Stubborn(lambda cycle: cycle.min_tau)
+    policy.looks_back = True
+    stand_in = engine(drafts_ahead=False, policy=policy, ngram=NgramTexts(1, 3, K))
+    stand_in.add(StandInRequest("a", max_tokens=100))
+    stand_in.add(StandInRequest("b", max_tokens=100))
+    for _ in range(5):
+        stand_in.step()
+    runs = policy.outcomes[-1].runs
+    assert runs is not None
+    # 0 1 2 3 4, then 7 over and over, by fallback: from the second on there is one to copy.
+    assert runs.end.tolist() == [5, 5]
+    assert runs.known.tolist() == [[5], [5]]
+    assert runs.proposes[:, 0, -5:].tolist() == [[False, False, True, True, True]] * 2
+    assert runs.length[:, 0, -5:].tolist() == [[0, 0, 1, 1, 1]] * 2
+    stand_in.abort("a")
+    stand_in.step()
+    assert policy.outcomes[-1].runs.end.tolist() == [6]
+
+
+def test_a_lookup_copies_no_more_than_some_request_may_use() -> None:
+    texts = NgramTexts(1, 3, K)
+    stand_in = engine(drafts_ahead=False, ngram=texts, policy=make_policy("fixed:tau=5"))
+    wish = {"adaptive_spec": {"max_draft_tokens": 0}}
+    stand_in.add(StandInRequest("a", extra_args=wish, max_tokens=100))
+    stand_in.step()
+    stand_in.add(StandInRequest("b", max_tokens=100, chunks=2))
+    stand_in.step()
+    stand_in.step()
+    stand_in.add(StandInRequest("session", resumable=True))
+    stand_in.abort("b")
+    stand_in.step()
+    stand_in.step()
+    assert stand_in.widths == [0, 0, K, K, K]
+    assert not any(stand_in.requests["a"].drafted)
 
 
 def test_at_one_width_all_get_the_same() -> None:
@@ -184,7 +224,7 @@ def test_padding_is_no_draft() -> None:
         num_invalid_spec_tokens=None,
     )
     stand_in.steering.after_schedule(output, stand_in.requests)
-    stand_in.steering.learn(output, {"a": (0, 1)}, {})
+    stand_in.steering.learn(output, {"a": (0, [7])}, {})
     assert stand_in.steering.totals.draft_tokens == 0
 
 
@@ -201,7 +241,7 @@ def test_drafts_that_a_grammar_refused_do_not_count() -> None:
         num_invalid_spec_tokens={"a": 3},
     )
     stand_in.steering.after_schedule(output, stand_in.requests)
-    stand_in.steering.learn(output, {"a": (1, 2)}, {})
+    stand_in.steering.learn(output, {"a": (1, [7, 7])}, {})
     assert stand_in.steering.totals.draft_tokens == K - 3
 
 
