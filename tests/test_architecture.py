@@ -98,6 +98,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *RECORDS,
         *ENGINE,
         "adaptive_spec.decoding",
+        "adaptive_spec.operations",
         "adaptive_spec.integrations.safety",
         "adaptive_spec.integrations.transformers",
     ),
