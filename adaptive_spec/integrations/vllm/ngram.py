@@ -38,8 +38,9 @@ class NgramTexts:
     def extend(self, request_id: str, token_ids: Sequence[int]) -> None:
         """It got tokens, if it is there."""
         text = self._texts.get(request_id)
-        for token in token_ids if text is not None else ():
-            text.add(token)
+        if text is not None:
+            for token in token_ids:
+                text.add(token)
 
     def end(self, request_id: str) -> None:
         """It is gone, if it was there."""

@@ -105,8 +105,10 @@ def test_drafts_at_hand_are_cut_when_they_are_planned() -> None:
 
 
 def test_a_policy_that_looks_back_is_told_what_a_lookup_would_have_proposed() -> None:
-    policy = Stubborn(lambda cycle: cycle.min_tau)
-    policy.looks_back = True
+    class LooksBack(Stubborn):
+        looks_back = True
+
+    policy = LooksBack(lambda cycle: cycle.min_tau)
     stand_in = engine(drafts_ahead=False, policy=policy, ngram=NgramTexts(1, 3, K))
     stand_in.add(StandInRequest("a", max_tokens=100))
     stand_in.add(StandInRequest("b", max_tokens=100))
@@ -121,7 +123,9 @@ def test_a_policy_that_looks_back_is_told_what_a_lookup_would_have_proposed() ->
     assert runs.length[:, 0, -5:].tolist() == [[0, 0, 1, 1, 1]] * 2
     stand_in.abort("a")
     stand_in.step()
-    assert policy.outcomes[-1].runs.end.tolist() == [6]
+    runs = policy.outcomes[-1].runs
+    assert runs is not None
+    assert runs.end.tolist() == [6]
 
 
 def test_a_lookup_copies_no_more_than_some_request_may_use() -> None:
