@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from adaptive_spec.controller import UNLIMITED_PASSES
 from adaptive_spec.errors import ConfigError
 from adaptive_spec.integrations.configuration import SECTION
 from adaptive_spec.integrations.driver import Driver, Step, Verified
@@ -310,9 +311,10 @@ def read_wishes(extra_args: Mapping[str, Any] | None, constraints: Any) -> Wishe
 def _count(given: Mapping[str, Any], name: str, least: int) -> int | None:
     """A wish that is a number; None where there is none, or none that can be had."""
     value = given.get(name)
-    if value is None or (type(value) is int and value >= least):
+    if value is None or (type(value) is int and least <= value <= UNLIMITED_PASSES):
         return value
-    _log.warning("extra_args: %s = %r; it must be an integer, %d or more", name, value, least)
+    allowed = least, UNLIMITED_PASSES
+    _log.warning("extra_args: %s = %r; it must be an integer in %d..%d", name, value, *allowed)
     return None
 
 

@@ -288,6 +288,7 @@ def test_wishes_are_read(given_: Any, found: Wishes) -> None:
         {"max_draft_tokens": -1},
         {"max_passes": 0},
         {"max_passes": True},
+        {"max_passes": 2**70},
     ],
 )
 def test_wishes_that_cannot_be_had_are_logged(wish: Any, caplog: pytest.LogCaptureFixture) -> None:
