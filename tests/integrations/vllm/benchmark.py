@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,9 @@ def run_round(settings: Settings, number: int, learned: Path, run: RunEngine) ->
         for batch in settings.concurrency
         for name in rng.permutation(list(rivals))
     ]
-    warm_up = {"requests": settings.work(1)["requests"][:1]}
+    # An engine's first steps of a size take longer than later ones.
+    short = replace(settings, max_tokens=min(settings.max_tokens, 8))
+    warm_up = short.work(max(settings.concurrency))
     seconds: Round = {name: {} for name in (*rivals, NONE)}
 
     def speculating() -> None:
