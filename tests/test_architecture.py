@@ -98,6 +98,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *RECORDS,
         *ENGINE,
         "adaptive_spec.decoding",
+        "adaptive_spec.operations",
         "adaptive_spec.integrations.safety",
         "adaptive_spec.integrations.transformers",
     ),
@@ -107,6 +108,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *(f"adaptive_spec.integrations.{p}" for p in ("configuration", "safety", "step_times")),
         "adaptive_spec.integrations.trial",
         "adaptive_spec.integrations.sglang",
+        "adaptive_spec.operations.operation",
     ),
     "adaptive_spec.integrations.vllm": (
         *RECORDS,
