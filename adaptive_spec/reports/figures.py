@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 from adaptive_spec._files import atomic_write
 from adaptive_spec._optional import require
-from adaptive_spec.reports.charts import Axis, Chart, Panel, Series, numbers
+from adaptive_spec.reports.charts import Axis, Chart, Mark, Panel, Series, numbers
 
 Kind: TypeAlias = Literal["png", "svg", "pdf"]
 KINDS: tuple[Kind, ...] = ("png", "svg", "pdf")
@@ -18,6 +18,7 @@ COLOURS = (
 """Dark enough to be read as text on white, and those of the page in the light."""
 
 _SOFT = "#565c67"
+_LANE = 9  # points, of a line of labels
 _STYLE = {
     "axes.edgecolor": "#c9cbc7",
     "axes.grid": True,
@@ -67,11 +68,16 @@ _UNDATED: dict[Kind, dict[str, None]] = {
 
 def _size(chart: Chart) -> tuple[float, float]:
     """Width and height in inches."""
-    return (6.4, 1.1 + 0.26 * len(chart.series)) if chart.kind == "rows" else (6.4, 3.6)
+    if chart.kind == "plane":
+        return 6.4, 3.6
+    return 6.4, 1.2 + 0.26 * len(chart.series) + _LANE / 72 * len(chart.marks)
 
 
 def _draw(axes: Any, chart: Chart) -> None:
-    axes.set_title(_plain(chart.title), loc="left", fontsize=10, fontweight="bold")
+    labels = sum(mark.axis == "x" for mark in chart.marks)
+    axes.set_title(
+        _plain(chart.title), loc="left", fontsize=10, fontweight="bold", pad=6 + _LANE * labels
+    )
     axes.set_axisbelow(True)
     colours = _colours(chart.series)
     if chart.y is None:
@@ -79,24 +85,30 @@ def _draw(axes: Any, chart: Chart) -> None:
     else:
         _plane(axes, chart, colours)
         axes.set_ylabel(_plain(chart.y.label))
-        _scale(axes.yaxis, axes.set_ylim, chart.y)
     axes.set_xlabel(_plain(chart.x.label))
+    for lane, mark in enumerate(sorted(chart.marks, key=lambda mark: -mark.at)):
+        _mark(axes, mark, lane)
+    # Only now: limits that are set take in nothing that is drawn later.
     _scale(axes.xaxis, axes.set_xlim, chart.x)
-    for mark in chart.marks:
-        line = axes.axvline if mark.axis == "x" else axes.axhline
-        line(mark.at, color=_SOFT, linewidth=0.8, linestyle=(0, (3, 3)), zorder=1)
-        if mark.axis == "x":
-            place = {"xy": (mark.at, 1.0), "xycoords": ("data", "axes fraction")}
-            axes.annotate(
-                _plain(mark.label),
-                **place,
-                xytext=(2, -2),
-                textcoords="offset points",
-                rotation=90,
-                va="top",
-                fontsize=7,
-                color=_SOFT,
-            )
+    if chart.y is not None:
+        _scale(axes.yaxis, axes.set_ylim, chart.y)
+
+
+def _mark(axes: Any, mark: Mark, lane: int) -> None:
+    """A line across; those of ``x`` are labelled above the axes, each in a lane of its own."""
+    upright = mark.axis == "x"
+    line = axes.axvline if upright else axes.axhline
+    line(mark.at, color=_SOFT, linewidth=0.8, linestyle=(0, (3, 3)), zorder=1)
+    axes.annotate(
+        _plain(mark.label),
+        (mark.at, 1.0) if upright else (1.0, mark.at),
+        xycoords=("data", "axes fraction") if upright else ("axes fraction", "data"),
+        xytext=(0, 2 + _LANE * lane if upright else 2),
+        textcoords="offset points",
+        ha="center" if upright else "right",
+        fontsize=7,
+        color=_SOFT,
+    )
 
 
 def _rows(axes: Any, chart: Chart, colours: Sequence[str]) -> None:
@@ -108,7 +120,7 @@ def _rows(axes: Any, chart: Chart, colours: Sequence[str]) -> None:
             axes.plot([low[0], high[0]], [i, i], color=colour, alpha=0.35, linewidth=4)
         axes.plot([value], [i], "o", color=colour, markersize=5)
     axes.set_yticks(range(len(chart.series)), [_plain(one.name) for one in chart.series])
-    axes.invert_yaxis()
+    axes.set_ylim(len(chart.series) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
 
 
@@ -121,14 +133,17 @@ def _plane(axes: Any, chart: Chart, colours: Sequence[str]) -> None:
                 axes.fill_between(x, *ends, color=colour, alpha=0.13, linewidth=0)
             else:
                 axes.vlines(x, *ends, color=colour, alpha=0.35, linewidth=1.2)
-        look: dict[str, Any] = {
-            "line": {"linewidth": 1.5, "marker": "o" if len(x) <= 24 else "", "markersize": 2.5},
-            "dashed": {"linewidth": 1.2, "linestyle": (0, (2, 3))},
-            "points": {"linestyle": "", "marker": "o", "markersize": 6, "markerfacecolor": "white"},
-        }[one.look]
-        axes.plot(x, y, color=colour, label=_plain(one.name), **look)
+        axes.plot(x, y, color=colour, label=_plain(one.name), **_look(one))
     if len(chart.series) > 1:
         axes.legend(fontsize=7, frameon=False, ncols=1 + len(chart.series) // 12)
+
+
+def _look(one: Series) -> dict[str, Any]:
+    if one.look == "points":
+        return {"linestyle": "", "marker": "o", "markersize": 6, "markerfacecolor": "white"}
+    if one.look == "dashed":
+        return {"linewidth": 1.2, "linestyle": (0, (2, 3))}
+    return {"linewidth": 1.5, "marker": "o" if len(one.x) <= 24 else "", "markersize": 2.5}
 
 
 def _colours(series: Sequence[Series]) -> list[str]:

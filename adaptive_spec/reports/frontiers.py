@@ -32,6 +32,7 @@ def of_replays(found: Replayed) -> Panel:
             "foresight",
             [_mean(plan.cycles) for plan in found.foreseen],
             [figure(plan.time_ms) for plan in found.foreseen],
+            look="points",
             notes=[f"a pass priced at {price:g} plain passes" for price in PRICES],
         )
         policies = [

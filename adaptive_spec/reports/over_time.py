@@ -86,16 +86,12 @@ def _binned(cycles: _Cycles, at: IntArray) -> tuple[FloatArray, FloatArray, Floa
     place = np.minimum((at / width).astype(np.int64), BINS - 1)
     bins = int(place.max()) + 1
     count = np.bincount(place, minlength=bins)
-    drafted, accepted = (
-        np.bincount(place, column, bins).astype(np.float64)
-        for column in (cycles.drafted, cycles.accepted)
-    )
-    middle: FloatArray = (np.arange(bins) + 0.5) * width
-    return (
-        middle,
-        np.divide(drafted, count, out=np.full(bins, np.nan), where=count > 0),
-        np.divide(accepted, drafted, out=np.full(bins, np.nan), where=drafted > 0),
-    )
+    drafted = np.bincount(place, cycles.drafted, bins)
+    accepted = np.bincount(place, cycles.accepted, bins)
+    middle: FloatArray = (np.arange(bins, dtype=np.float64) + 0.5) * width
+    tau: FloatArray = drafted / np.where(count > 0, count, np.nan)
+    share: FloatArray = accepted / np.where(drafted > 0, drafted, np.nan)
+    return middle, tau, share
 
 
 def of_scenario(name: str, given: Fields) -> Panel | None:

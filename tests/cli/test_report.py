@@ -27,10 +27,7 @@ def test_a_trace_under_two_policies(pair: TinyPair, trace: Path, tmp_path: Path)
     text = page.read_text(encoding="utf-8")
     assert "<title>Mine &amp; &lt;yours&gt;</title>" in text
     data = data_of(text)
-    assert data["policies"] == ["ewma", "fixed:tau=2"] or data["policies"] == [
-        "fixed:tau=2",
-        "ewma",
-    ]
+    assert sorted(data["policies"]) == ["ewma", "fixed:tau=2"]
     [shown] = data["viewers"]
     assert shown["has_text"]
     assert "the story" in shown["requests"][0]["prompt"]
@@ -67,7 +64,7 @@ def test_the_policies_of_a_comparison_are_replayed(trace: Path, tmp_path: Path) 
 def test_without_a_tokenizer_tokens_are_numbers(
     pair: TinyPair, trace: Path, tmp_path: Path
 ) -> None:
-    with mock.patch("adaptive_spec.decoding.pretrained.load_tokenizer", lambda path: None):
+    with mock.patch("adaptive_spec.decoding.pretrained.load_tokenizer", return_value=None):
         done = succeed("report", trace, "-o", "-", "-p", "fixed:tau=2")
         assert "no tokenizer there; name the verifier's folder" in done.err
         [shown] = data_of(done.out)["viewers"]

@@ -1,6 +1,7 @@
 """What each section makes of results: held against slow and plain ways of saying the same."""
 
 import copy
+import dataclasses
 import itertools
 from typing import Any
 
@@ -238,14 +239,10 @@ def test_over_time_means_are_those_of_the_cycles() -> None:
 
 
 def test_a_log_of_live_cycles_is_nobodys_policy() -> None:
-    empty = np.zeros(0, np.int8)
-    counts = {"tau": 3, "num_draft_tokens": 2, "num_accepted_tokens": 1, "num_emitted_tokens": 2}
-    logged = [
-        LoggedCycle(
-            *("a", i, 2 * i, *counts.values(), "d", empty, None, None, None, None, 1.0, 9.0, 5, 1)
-        )
-        for i in range(5)
-    ]
+    names = [field.name for field in dataclasses.fields(LoggedCycle)]
+    drafted = {"tau": 3, "num_draft_tokens": 2, "num_accepted_tokens": 1, "num_emitted_tokens": 2}
+    some: dict[str, Any] = {**dict.fromkeys(names), **drafted, "agreement": np.zeros(0, np.int8)}
+    logged = [LoggedCycle(**{**some, "id": "a", "cycle": i, "position": 2 * i}) for i in range(5)]
     panel = times.of_cycles("log", logged)
     [tau] = chart_of(panel, "τ along the run").series
     assert (tau.policy, list(tau.y)) == (None, [2.0] * 5)
