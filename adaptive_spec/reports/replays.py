@@ -88,7 +88,7 @@ def replayed(
     *,
     costs: CostModel,
     settings: Settings,
-    on_progress: Callable[[str], None],
+    on_progress: Callable[[str], None] = lambda what: None,
 ) -> Replayed:
     """Replays policies on a sample of a trace.
 

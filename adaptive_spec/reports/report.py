@@ -95,7 +95,7 @@ def make_report(
     results: Results,
     replays: Sequence[Replayed] = (),
     *,
-    pieces: Sequence[Pieces | None] = (),
+    pieces: Sequence[Pieces | None] | None = None,
     seed: int = 0,
 ) -> Report:
     """Makes the report of some results.
@@ -104,7 +104,7 @@ def make_report(
       title: of the page.
       results: as ``read_results`` gives them.
       replays: of policies on the traces among them.
-      pieces: text of tokens, for each of the replays; None where nobody knows it.
+      pieces: what makes text of tokens, for each of the replays; None where nobody knows it.
       seed: of the intervals.
 
     Raises:
@@ -164,7 +164,8 @@ def make_report(
         ),
     ]
     sections = _named([Section(name, said, _there(some)) for name, said, some in found])
-    viewers = [viewer(one, text) for one, text in zip(replays, pieces, strict=True)]
+    texts = [None] * len(replays) if pieces is None else pieces
+    viewers = [viewer(one, text) for one, text in zip(replays, texts, strict=True)]
     headlines = (comparisons.headline(one) for one in compared.values())
     return Report(
         title,

@@ -68,9 +68,7 @@ def example_replay(traces: TraceSet | None = None, policies: Sequence[str] = POL
     """Policies on the example trace."""
     traces = traces or example_trace()
     settings = Settings(compared=False)
-    return replayed(
-        "trace", traces, policies, costs=COSTS, settings=settings, on_progress=lambda what: None
-    )
+    return replayed("trace", traces, policies, costs=COSTS, settings=settings)
 
 
 @functools.cache

@@ -108,7 +108,7 @@ function drawRows(holder, chart, series, width) {
   const narrow = width < 560;
   const names = Math.max(...series.map((one) => widthOf(one.name, true)));
   const left = narrow ? 8 : Math.min(names + 22, width * 0.4);
-  const text = (one) => shown(one.x[0], chart.x);
+  const text = (one) => exactly(one.x[0], chart.x);
   const right = 16 + Math.max(...series.map((one) => widthOf(text(one), true)));
   const row = narrow ? 42 : 30;
   const ends = series.flatMap((one) => known([...one.x, ...one.low, ...one.high]));
@@ -175,6 +175,7 @@ function described(chart, one, i) {
 }
 
 const MOST_BANDS = 3; // more would hide each other: each shows with its line
+const MOST_NAMED = 8; // lines named where they end; more are named below, and stand back
 
 function drawPlane(holder, chart, series, width) {
   const narrow = width < 620;
@@ -182,7 +183,7 @@ function drawPlane(holder, chart, series, width) {
   const joined = series.filter((one) => one.look !== "points");
   const loose = series.filter((one) => one.look === "points");
   const longest = Math.max(0, ...joined.map((one) => widthOf(one.name, true)));
-  const tails = !narrow && joined.length > 0 && joined.length <= 24;
+  const tails = !narrow && joined.length > 0 && joined.length <= MOST_NAMED;
   const right = tails ? Math.min(longest + 16, width * 0.28) : 14;
   const bottom = height - 44, top = 28;
   const ys = series.flatMap((one) => known([...one.y, ...one.low, ...one.high]));
@@ -206,6 +207,7 @@ function drawPlane(holder, chart, series, width) {
   root.append(svg("line", { class: "axis", x1: left, x2: width - right, y1: bottom, y2: bottom }));
   root.append(svg("text", { x: width - right, y: height - 6, "text-anchor": "end" }, `${chart.x.label} →`));
   if (series.filter((one) => one.low.length).length > MOST_BANDS) plot.classList.add("crowded");
+  if (joined.length > MOST_NAMED) plot.classList.add("many");
   const boxes = []; // taken by labels and dots
   for (const mark of chart.marks) {
     const across = mark.axis === "y";

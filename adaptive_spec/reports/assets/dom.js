@@ -21,6 +21,11 @@ function shown(value, axis) {
   if (axis && axis.percent) return `${plain(value * 100)} %`;
   return plain(value);
 }
+// As ``shown``, with as many digits in every row.
+function exactly(value, axis) {
+  if (value === null || Number.isInteger(value) || Math.abs(value) >= 1000 || (axis && axis.percent)) return shown(value, axis);
+  return value.toLocaleString("en", { minimumSignificantDigits: 3, maximumSignificantDigits: 3 }).replace("-", "−");
+}
 function plain(value) {
   const most = Math.abs(value) >= 1000 ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: 3 };
   return value.toLocaleString("en", most).replace("-", "−");
