@@ -205,8 +205,8 @@ def _remarks(replays: Sequence[Replayed], viewers: Sequence[dict[str, Any]]) -> 
             )
         if not shown["has_text"]:
             yield (
-                f"{one.name}: tokens are shown by their numbers, for the verifier's tokenizer "
-                "was not at hand."
+                f"{one.name}: tokens have no text here: the trace holds none, or the verifier's "
+                "tokenizer was not at hand."
             )
 
 

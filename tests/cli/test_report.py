@@ -8,7 +8,9 @@ from unittest import mock
 
 import pytest
 
+from adaptive_spec.cli.token_text import token_pieces
 from tests.cli.running import refuse, succeed
+from tests.tiny_models import byte_level_tokenizer
 from tests.tiny_pair import TinyPair
 
 
@@ -20,8 +22,8 @@ def data_of(page: str) -> Any:
 def test_a_trace_under_two_policies(pair: TinyPair, trace: Path, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     said = succeed(
-        *("report", trace, "-o", page, "--figures", tmp_path / "figures"),
-        *("-p", "fixed:tau=2", "-p", "ewma", "--title", "Mine & <yours>", "--figure-format", "svg"),
+        *("report", trace, "-o", page, "--title", "Mine & <yours>"),
+        *("-p", "fixed:tau=2", "-p", "ewma"),
     ).err
     assert f"report written to {page}" in said
     text = page.read_text(encoding="utf-8")
@@ -37,10 +39,16 @@ def test_a_trace_under_two_policies(pair: TinyPair, trace: Path, tmp_path: Path)
     assert {row["name"]: row["x"] for row in rows} == {
         name: [pytest.approx(speed, rel=1e-4)] for name, speed in speeds.items()
     }
-    panels = [panel for section in data["sections"] for panel in section["panels"]]
-    written = sorted(path.name for path in (tmp_path / "figures").iterdir())
-    assert written == sorted(
-        f"{panel['name']}-{i + 1}.svg" for panel in panels for i in range(len(panel["charts"]))
+
+
+def test_figures_are_the_charts_of_the_page(trace: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    results, figures = tmp_path / "comparison.json", tmp_path / "figures"
+    succeed("compare", trace, "-p", "ewma", "--json", results)
+    done = succeed(*("report", results, "-o", "-", "--figures", figures, "--figure-format", "svg"))
+    [panel] = data_of(done.out)["sections"][0]["panels"]
+    assert sorted(path.name for path in figures.iterdir()) == sorted(
+        f"{panel['name']}-{i + 1}.svg" for i in range(len(panel["charts"]))
     )
 
 
@@ -71,6 +79,16 @@ def test_without_a_tokenizer_tokens_are_numbers(
         assert shown["requests"][0]["tokens"][0].startswith("⟨")
         arguments = ("report", trace, "-p", "fixed:tau=2", "--verifier", pair.bare)
         assert "no tokenizer there" in refuse(*arguments, "-o", tmp_path / "r.html", code=1)
+
+
+def test_characters_of_several_tokens_go_to_the_last_of_them() -> None:
+    tokenizer: Any = byte_level_tokenizer()
+    ids = tokenizer("a\u00e9\u20ac b")["input_ids"]
+    pieces = token_pieces(tokenizer)
+    assert "".join(pieces(ids)) == "a\u00e9\u20ac b"
+    assert [piece for piece in pieces(ids) if piece] == ["a", "\u00e9", "\u20ac", " ", "b"]
+    assert pieces(ids[:2]) == ["a", "\ufffd"]
+    assert pieces([10**6]) == ["\ufffd"]
 
 
 def test_bad_usage_gets_one_line_and_leaves_no_page(trace: Path, tmp_path: Path) -> None:

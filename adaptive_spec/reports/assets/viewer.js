@@ -174,7 +174,7 @@ function cycleNode(request, run, i) {
   return el("span", { class: "cycle", "data-cycle": i }, ...parts);
 }
 
-const rejections = (count) => (count > 0 ? el("span", { class: "tok rejected", role: "img", "aria-label": `${count} rejected` }, "×".repeat(Math.min(count, 16))) : null);
+const rejections = (count) => (count > 0 ? el("span", { class: "tok rejected", role: "img", "aria-label": `${count} rejected` }, count > 3 ? `${count}×` : "×".repeat(count)) : null);
 
 // Line ends get a sign of their own: a token that is one must be seen.
 function words(text) {
