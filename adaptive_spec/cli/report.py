@@ -122,6 +122,8 @@ def report(
     compared = [name for one in found.comparisons.values() for name in compared_policies(one)]
     specs = tuple(dict.fromkeys(policy or _built(compared)[:_MOST_POLICIES] or DEFAULT_POLICIES))
     asked = Settings(max_draft_tokens, requests, seed, compared=not set(specs) <= set(compared))
+    if policy and not found.traces:
+        note("--policy: there is no trace among the results to replay them on")
     runs = _replays(found, specs, model, asked)
     pieces = [pieces_for(run.traces, verifier) for run in runs]
     made = make_report(title, found, runs, pieces=pieces, seed=seed)
@@ -178,19 +180,15 @@ def _replays(
         for name, traces in found.traces.items():
             tell_exactness(Path(name), traces)
             task = bar.add_task(name, total=len(specs) + 1)
-
-            def tell(what: str, task=task) -> None:  # type: ignore[no-untyped-def]
-                bar.update(task, description=what)
-                bar.advance(task)
-
-            runs.append(
-                replayed(
-                    name,
-                    traces,
-                    specs,
-                    costs=costs,
-                    settings=asked,
-                    on_progress=tell,
-                )
+            run = replayed(
+                name,
+                traces,
+                specs,
+                costs=costs,
+                settings=asked,
+                on_progress=lambda what, task=task: bar.update(  # type: ignore[misc]
+                    task, description=what, advance=1
+                ),
             )
+            runs.append(run)
     return runs

@@ -10,12 +10,17 @@ from adaptive_spec.simulations.evidence.results import CHOSEN, HINDSIGHT, OPTIMU
 
 
 class _Figure(NamedTuple):
-    """A figure of a policy: its key in results, title, axis, and the marks to hold it against."""
+    """A figure of a policy.
+
+    Attributes:
+      key: its name in results; ``title``: of its chart; ``axis``: what it measures.
+      less: whether less of it is better.
+    """
 
     key: str
     title: str
     axis: Axis
-    marked: bool = True
+    less: bool = False
 
 
 _RATIOS = (
@@ -30,15 +35,23 @@ _RATIOS = (
 _TOTALS = (
     _Figure("tokens_per_cycle", "tokens per verifier pass", Axis("tokens per pass", zero=True)),
     _Figure(
-        "passes_per_request", "passes per request", Axis("verifier passes per request", zero=True)
+        "passes_per_request",
+        "passes per request",
+        Axis("verifier passes per request", zero=True),
+        less=True,
     ),
     _Figure(
         "acceptance_rate",
         "acceptance",
         Axis("drafted tokens that were accepted", zero=True, percent=True),
     ),
-    _Figure("wasted_draft_tokens", "wasted drafts", Axis("drafted tokens not emitted", zero=True)),
-    _Figure("time", "time", Axis("time", zero=True), marked=False),
+    _Figure(
+        "wasted_draft_tokens",
+        "wasted drafts",
+        Axis("drafted tokens not emitted", zero=True),
+        less=True,
+    ),
+    _Figure("time", "time", Axis("time", zero=True), less=True),
 )
 
 
@@ -62,9 +75,10 @@ def of_comparison(name: str, given: Fields) -> Panel | None:
         lines = [
             Mark("x", mark.number(figure.key), label)
             for label, mark in marks.items()
-            if figure.marked and mark.has(figure.key)
+            if mark.has(figure.key)
         ]
-        charts.append(Chart(figure.title, axis, None, tuple(_ranked(rows)), tuple(lines)))
+        ranked = _ranked(rows, less=figure.less)
+        charts.append(Chart(figure.title, axis, None, tuple(ranked), tuple(lines)))
     says = f"Costs: {given.text('costs')}."
     if marks:
         where = given.object("best_static").text("chosen_on")
@@ -94,9 +108,10 @@ def _row(entry: Fields, key: str) -> Series:
     return Series(policy, [value], low=low, high=high, policy=policy)
 
 
-def _ranked(rows: Sequence[Series]) -> list[Series]:
-    """The best first, as far as more is better; ties as given."""
-    return sorted(rows, key=lambda row: -float(row.x[0] or 0.0))
+def _ranked(rows: Sequence[Series], *, less: bool = False) -> list[Series]:
+    """The best first, ties as given; ``less``: whether less is better."""
+    sign = 1.0 if less else -1.0
+    return sorted(rows, key=lambda row: sign * float(row.x[0] or 0.0))
 
 
 def of_evidence(name: str, evidence: Evidence) -> Panel | None:

@@ -8,7 +8,6 @@ from adaptive_spec.reports.charts import Axis, Chart, Mark, Panel, Series
 from adaptive_spec.reports.replays import Replayed
 
 _TAU = Axis("τ: tokens drafted", zero=True, whole=True)
-_CONTEXT = 512  # tokens of context, where costs tell of none
 
 MOST_TAU = 16
 """The largest tau of a profile's curves; more than policies are commonly allowed."""

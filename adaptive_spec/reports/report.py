@@ -18,6 +18,7 @@ from adaptive_spec.reports.intake import Results
 from adaptive_spec.reports.reading import Fields
 from adaptive_spec.reports.replays import Replayed
 from adaptive_spec.reports.viewer import Pieces, viewer
+from adaptive_spec.traces.exactness import MEANING
 
 Found = Iterable[Panel | None]
 
@@ -203,6 +204,9 @@ def _remarks(replays: Sequence[Replayed], viewers: Sequence[dict[str, Any]]) -> 
                 f"{one.name}: policies were replayed on {len(one.traces):,} of its "
                 f"{one.whole:,} requests, evenly spread over each category."
             )
+        if not shown["exact"]:
+            grade = one.traces.info.exactness
+            yield f"{one.name}: {grade}: {MEANING[grade]}."
         if not shown["has_text"]:
             yield (
                 f"{one.name}: tokens have no text here: the trace holds none, or the verifier's "

@@ -1,7 +1,8 @@
 """Requests token by token, and every cycle of every policy on them: what the trace viewer shows.
 
-The cycles are replayed, so that they are those that the live engine would have run. A trace keeps
-that a draft was rejected, and not what it said: rejected tokens have signals, and no text.
+The cycles are replayed: of an exact trace they are those that the live engine would have run. A
+trace keeps that a draft was rejected, and not what it said: rejected tokens have signals, and no
+text.
 """
 
 from collections.abc import Callable, Sequence
@@ -46,6 +47,7 @@ def viewer(found: Replayed, pieces: Pieces | None) -> dict[str, Any]:
         "time_unit": found.costs.time_unit,
         "plain_ms": rounded(found.costs.plain_ms),
         "drafters": list(found.traces.info.drafter_names),
+        "exact": found.traces.info.exactness in ("exact", "capped"),
         "has_text": pieces is not None,
         "policies": list(found.specs),
         "requests": [

@@ -24,7 +24,9 @@ from tests.reports.examples import (
     POLICIES,
     comparison,
     example_evidence,
+    example_replay,
     example_replays,
+    example_report,
     example_trace,
     measured,
     pieces,
@@ -56,6 +58,8 @@ def test_a_comparison_has_a_row_for_each_policy_the_fastest_first() -> None:
     for one in speed.series:
         entry = next(e for e in given["policies"] if e["policy"] == one.name)
         assert [*one.low, *one.high] == entry["ci95"]["speedup_over_plain"]
+    passes = [float(one.x[0] or 0) for one in chart_of(panel, "passes per request").series]
+    assert passes == sorted(passes)  # the fewest first
     assert [mark.at for mark in speed.marks] == [
         given[name]["speedup_over_plain"] for name in ("plain", "best_static", "optimum")
     ]
@@ -288,6 +292,17 @@ def test_the_sample_is_spread_over_categories_and_keeps_the_rare() -> None:
     places = [ids.index(sequence.id) for sequence in some]
     assert places == sorted(places)
     assert sample(traces, 61) is traces
+
+
+def test_a_trace_that_is_not_exact_says_so_on_the_page() -> None:
+    traces = example_trace(4, 20, signals=False)
+    info = dataclasses.replace(traces.info, exactness="lower bound")
+    one = example_replay(TraceSet(info, traces.sequences), ["fixed:tau=2"])
+    report = example_report([one])
+    assert not report.viewers[0]["exact"]
+    assert any(said.startswith("trace: lower bound: tokens that nobody") for said in report.remarks)
+    assert example_report().viewers[0]["exact"]
+    assert example_report().remarks == ()
 
 
 def test_the_viewer_s_cycles_are_those_of_replay_and_tile_each_text() -> None:

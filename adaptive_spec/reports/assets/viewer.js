@@ -21,7 +21,7 @@ function makeViewer(data) {
   const two = data.policies.length > 1;
   const node = el("div", { class: "viewer" },
     el("h3", null, data.name),
-    el("p", { class: "says" }, `${data.requests_shown} of ${plain(data.requests_of_trace)} requests, replayed exactly: the cycles are those that the live engine would have run. Hover a cycle, or move through the text with the arrow keys.`),
+    el("p", { class: "says" }, `${data.requests_shown} of ${plain(data.requests_of_trace)} requests, ${data.exact ? "replayed exactly: the cycles are those that the live engine would have run" : "replayed as far as the trace can tell"}. Hover a cycle, or move through the text with the arrow keys.`),
     el("div", { class: "controls" },
       el("label", null, "Request", el("span", { class: "pick" }, requests, back, next)),
       el("label", null, two ? "Left" : "Policy", pickers[0]), two ? el("label", null, "Right", pickers[1]) : null, play),
