@@ -105,7 +105,17 @@ def _row(entry: Fields, key: str) -> Series:
     if entry.has("ci95") and entry.object("ci95").has(key):
         ends = entry.object("ci95").numbers(key)
     low, high = (ends[:1], ends[1:2]) if len(ends) == 2 else ([], [])
-    return Series(policy, [value], low=low, high=high, policy=policy)
+    notes = []
+    if key == "speedup_over_best_static" and _verdict(entry):
+        notes = [f"verdict, for all policies together: {_verdict(entry)}"]
+    return Series(policy, [value], low=low, high=high, policy=policy, notes=notes)
+
+
+def _verdict(entry: Fields) -> str | None:
+    """Whether it is faster or slower than the best constant; None where nobody tested it."""
+    if not entry.has("against_best_static"):
+        return None
+    return entry.object("against_best_static").text("verdict")
 
 
 def _ranked(rows: Sequence[Series], *, less: bool = False) -> list[Series]:
@@ -200,6 +210,8 @@ def headline(given: Fields) -> str | None:
         over = best.number("speedup_over_best_static")
         tau = given.object("best_static").number("tau")
         text += f", {over:.2f} times the best constant (τ\u00a0=\u00a0{tau:.0f})"
+        if _verdict(best) == "open":
+            text += ", which may be chance"
     if best.has("span_share") and best.number("span_share") > 0:
         text += f", and {best.number('span_share'):.0%} of the way from there to foresight"
     return text + "."

@@ -10,7 +10,7 @@ from adaptive_spec.errors import ConfigError
 from adaptive_spec.policies.fixed import Fixed
 from adaptive_spec.policy import Policy
 from adaptive_spec.registry import make_policy
-from adaptive_spec.simulations.comparison import compare
+from adaptive_spec.simulations.comparison import compare_runs
 from adaptive_spec.simulations.hindsight import Optimum, optimum
 from adaptive_spec.simulations.simulator import CycleLog, Replay, replay
 from adaptive_spec.traces import TraceSet
@@ -26,7 +26,7 @@ class Settings(NamedTuple):
       max_draft_tokens: K, >= 1.
       requests: of the sample, about, >= 1.
       seed: of the policies and the intervals.
-      compared: whether to compare the policies too, with intervals, which replays them again.
+      compared: whether to compare the policies too, with intervals.
     """
 
     max_draft_tokens: int = 10
@@ -126,8 +126,8 @@ def replayed(
     on_progress("constants and foresight")
     comparison = None
     if settings.compared:
-        comparison = compare(
-            specs, some, costs=costs, max_draft_tokens=most, seed=settings.seed
+        comparison = compare_runs(
+            list(runs.items()), some, costs=costs, max_draft_tokens=most, seed=settings.seed
         ).as_dict()
     flat = some.flat()
     return Replayed(

@@ -66,6 +66,17 @@ def test_a_comparison_has_a_row_for_each_policy_the_fastest_first() -> None:
     said = comparisons.headline(Fields("c.json", given))
     assert said is not None
     assert said.startswith(f"{speed.series[0].name} is the fastest of 3: {values[0]:.2f} times")
+    over = chart_of(panel, "speed over the best constant").series
+    for one in over:
+        entry = next(e for e in given["policies"] if e["policy"] == one.name)
+        assert entry["against_best_static"]["verdict"] in one.notes[0]
+    given = copy.deepcopy(given)
+    for verdict, chance in (("open", True), ("faster", False)):
+        for entry in given["policies"]:
+            entry["against_best_static"]["verdict"] = verdict
+        said = comparisons.headline(Fields("c.json", given))
+        assert said is not None
+        assert ("may be chance" in said) == chance
     assert set(comparisons.compared_policies(Fields("c.json", given))) == set(POLICIES)
 
 
