@@ -1,10 +1,11 @@
 // Charts as SVG. A chart is drawn anew for every width, filter and choice.
 
-function ticks(low, high, wanted) {
+function ticks(low, high, wanted, whole) {
   const span = high - low || 1;
   const rough = span / Math.max(wanted, 1);
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 2.5, 5, 10].map((k) => k * power).find((s) => s >= rough * 0.999);
+  const steps = [1, 2, 2.5, 5, 10].map((k) => k * power).filter((s) => !whole || Number.isInteger(s));
+  const step = steps.find((s) => s >= rough * 0.999) || 1;
   const found = [];
   for (let k = Math.ceil(low / step - 1e-9); k * step <= high + step * 1e-9; k++) found.push(Number((k * step).toPrecision(12)));
   return found;
@@ -199,8 +200,7 @@ function drawPlane(holder, chart, series, width) {
     root.append(svg("line", { class: "grid", x1: left, x2: width - right, y1: y.at(tick), y2: y.at(tick) }));
     root.append(svg("text", { x: left - 8, y: y.at(tick) + 4, "text-anchor": "end" }, shown(tick, chart.y)));
   }
-  for (const tick of ticks(x.low, x.high, Math.max((width - left - right) / 90, 2))) {
-    if (chart.x.whole && !Number.isInteger(tick)) continue;
+  for (const tick of ticks(x.low, x.high, Math.max((width - left - right) / (chart.x.whole ? 45 : 90), 2), chart.x.whole)) {
     root.append(svg("line", { class: "axis", x1: x.at(tick), x2: x.at(tick), y1: bottom, y2: bottom + 4 }));
     root.append(svg("text", { x: x.at(tick), y: bottom + 18, "text-anchor": "middle" }, shown(tick, chart.x)));
   }
