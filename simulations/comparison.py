@@ -156,11 +156,47 @@ def compare(
     Raises:
       ConfigError: no resamples, or an order that leaves sequences out.
     """
-    if resamples < 1:
-        raise ConfigError(f"resamples = {resamples}; it must be at least 1")
+    _require_resamples(resamples)
     if order is not None and sorted(order) != list(range(len(traces))):
         raise ConfigError("order: must name every sequence of the trace once")
     built = [(_label(policy), make_policy(policy)) for policy in policies]
+    tell = on_progress or (lambda what: None)
+    options: dict[str, Any] = {"costs": costs, "max_draft_tokens": max_draft_tokens}
+    runs = []
+    for name, policy in built:
+        tell(name)
+        outcome = replay(policy, traces, constraints=constraints, seed=seed, order=order, **options)
+        runs.append((name, outcome))
+    return compare_runs(
+        runs,
+        traces,
+        best_static_from=best_static_from,
+        seed=seed,
+        resamples=resamples,
+        on_progress=on_progress,
+        **options,
+    )
+
+
+def compare_runs(
+    runs: Sequence[tuple[str, Replay]],
+    traces: TraceSet,
+    *,
+    costs: CostModel,
+    max_draft_tokens: int = 10,
+    best_static_from: TraceSet | None = None,
+    seed: int = 0,
+    resamples: int = 2000,
+    on_progress: Callable[[str], None] | None = None,
+) -> Comparison:
+    """Compares replays of all sequences of a trace that are there already, by name.
+
+    Everything else is as in ``compare``; the replays must be at the same costs and K.
+
+    Raises:
+      ConfigError: no resamples.
+    """
+    _require_resamples(resamples)
     tell = on_progress or (lambda what: None)
     options: dict[str, Any] = {"costs": costs, "max_draft_tokens": max_draft_tokens}
 
@@ -176,11 +212,7 @@ def compare(
 
     tell("optimum")
     flat = traces.flat()
-    results = marks_of(flat)
-    for name, policy in built:
-        tell(name)
-        outcome = replay(policy, traces, constraints=constraints, seed=seed, order=order, **options)
-        results.append((name, outcome))
+    results = [*marks_of(flat), *runs]
 
     def marks_on(tokens: IntArray) -> FloatArray:
         """Speeds of the marks on the first tokens of each sequence, as in ``_Row``."""
@@ -210,6 +242,11 @@ def compare(
         costs.time_unit,
         max_draft_tokens,
     )
+
+
+def _require_resamples(resamples: int) -> None:
+    if resamples < 1:
+        raise ConfigError(f"resamples = {resamples}; it must be at least 1")
 
 
 class _Row(NamedTuple):
