@@ -72,7 +72,8 @@ class DrivenReplay:
             if taken < order.size and rows.size < self._slots:
                 entering = order[taken : taken + self._slots - rows.size]
                 taken += entering.size
-                cycles.admit(entering)
+                # As the live engine told them apart, so that a trial has the same requests.
+                cycles.admit(entering, request_ids=flat.ids[entering].tolist())
                 rows = controller.running
                 if clock is not None:
                     controller.elapse(rows, clock.prefill_ms(entering))

@@ -19,6 +19,7 @@ from adaptive_spec.cli.profile import profile
 from adaptive_spec.cli.promises import promises
 from adaptive_spec.cli.recommend import recommend
 from adaptive_spec.cli.record import record
+from adaptive_spec.cli.report import report
 from adaptive_spec.cli.simulate import simulate
 from adaptive_spec.cli.state import state_app
 from adaptive_spec.cli.validate import validate
@@ -64,6 +65,7 @@ app.command("simulate")(with_options(simulate))
 app.command("compare")(with_options(compare))
 app.command("evidence")(with_options(evidence))
 app.command("promises")(with_options(promises))
+app.command("report")(with_options(report))
 app.command("recommend")(with_options(recommend))
 app.command("validate")(with_options(validate))
 app.command("verify")(with_options(verify))

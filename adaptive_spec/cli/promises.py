@@ -1,24 +1,22 @@
 """``adaptive-spec promises``: what every policy does under the promises of a scenario."""
 
-import dataclasses
 import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
 from adaptive_spec.cli import options
 from adaptive_spec.cli.output import progress, write_json, write_page
-from adaptive_spec.cost_files import parse_costs
+from adaptive_spec.cli.scenario_inputs import ask
 from adaptive_spec.errors import ConfigError
 from adaptive_spec.simulations.evidence.eligible import eligible
 from adaptive_spec.simulations.evidence.subjects import Subject
-from adaptive_spec.simulations.scenarios import ScenarioRun, draw, load_scenario, made_up_trace
+from adaptive_spec.simulations.scenarios import ScenarioRun
 from adaptive_spec.simulations.scenarios.page import Setting, markdown
 from adaptive_spec.simulations.scenarios.trials import tried
-from adaptive_spec.traces import TraceSet, read_trace
+from adaptive_spec.traces import TraceSet
 
 
 def promises(
@@ -61,31 +59,19 @@ def promises(
     json_file: options.JsonOption = None,
 ) -> None:
     """Try policies under the promises of a scenario, and each of them on its own beside it."""
-    chosen = load_scenario(scenario)
-    if requests is not None:
-        chosen = dataclasses.replace(chosen, requests=requests)
-    plan, most = chosen.costs, chosen.max_draft_tokens
-    model = plan.model(chosen.max_batch, most) if costs is None else parse_costs(costs)
-    traces = made_up_trace(chosen, seed) if trace is None else read_trace(trace)
-    model.require_drafters(traces.info.drafter_names)
+    asked = ask(scenario, trace, costs=costs, requests=requests, signals=True, seed=seed)
+    chosen, traces = asked.scenario, asked.traces
     # Nothing is chosen on one half here: all texts are judged on.
     subject = Subject(traces.info.drafter, traces, traces)
-    specs, left_out = eligible(subject, policy, most)
+    specs, left_out = eligible(subject, policy, chosen.max_draft_tokens)
     if not specs:
         raise ConfigError(f"--policy {left_out[0].policy}: {left_out[0].reason}")
-    workload = draw(
-        chosen,
-        traces,
-        costs=model,
-        generator=np.random.default_rng(seed),
-        made_up=trace is None,
-    )
     with progress() as bar:
         task = bar.add_task("plain decoding", total=chosen.requests * (1 + 2 * len(specs)))
         run = ScenarioRun(
             chosen,
-            workload,
-            costs=model,
+            asked.workload,
+            costs=asked.costs,
             seed=seed,
             on_finished=lambda count: bar.advance(task, count),
         )
@@ -93,9 +79,8 @@ def promises(
         for spec in specs:
             bar.update(task, description=spec)
             trials.append(tried(run, spec))
-    unit = "plain verifier passes" if costs is None else model.time_unit
-    described = str(plan if costs is None else model)
-    setting = Setting(_described(trace, traces), described, unit, left_out)
+    unit = "plain verifier passes" if costs is None else asked.costs.time_unit
+    setting = Setting(_described(trace, traces), asked.described, unit, left_out)
     command = shlex.join(["adaptive-spec", *sys.argv[1:]])
     write_page(markdown(run, trials, setting, command), output, json_file)
     write_json(
@@ -103,9 +88,9 @@ def promises(
             "scenario": chosen.name,
             "requests": chosen.requests,
             "texts": setting.texts,
-            "costs": described,
+            "costs": asked.described,
             "time_unit": unit,
-            "notes": list(workload.notes),
+            "notes": list(asked.workload.notes),
             "left_out": [one._asdict() for one in left_out],
             "policies": [trial.as_dict() for trial in trials],
         },

@@ -1,20 +1,17 @@
 """Scenarios on the command line: which there are, and what policies make of them."""
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
 from adaptive_spec.cli.frontiers import frontier_table
-from adaptive_spec.cli.output import ends, note, progress, results_table, show, write_json
-from adaptive_spec.cli.traces import trace_for
-from adaptive_spec.cost_files import parse_costs
-from adaptive_spec.costs import CostModel
+from adaptive_spec.cli.output import ends, progress, results_table, show, write_json
+from adaptive_spec.cli.scenario_inputs import Asked, ask
+from adaptive_spec.cli.traces import need_signals
 from adaptive_spec.registry import make_policy
 from adaptive_spec.simulations.scenarios import (
     FrontierRun,
@@ -23,10 +20,7 @@ from adaptive_spec.simulations.scenarios import (
     ScenarioResult,
     ScenarioRun,
     Verdict,
-    Workload,
-    draw,
     load_scenario,
-    made_up_trace,
     scenario_names,
 )
 
@@ -70,33 +64,18 @@ def run_scenario(
       seed: all randomness derives from it.
       json_file: where results go as JSON.
     """
-    scenario = load_scenario(name)
-    if requests is not None:
-        scenario = dataclasses.replace(scenario, requests=requests)
-    if max_draft_tokens is not None:
-        scenario = dataclasses.replace(scenario, max_draft_tokens=max_draft_tokens)
-    asked = _asked(scenario, trace, specs, costs, seed)
-    for remark in asked.workload.notes:
-        note(remark)
+    asked = ask(
+        name,
+        trace,
+        costs=costs,
+        requests=requests,
+        max_draft_tokens=max_draft_tokens,
+        signals=need_signals([make_policy(spec) for spec in specs]),
+        seed=seed,
+    )
     found = _served(asked, specs, frontier=frontier, seed=seed)
     _show(asked, found, json_file)
     write_json(_report(asked, found), json_file)
-
-
-class _Asked(NamedTuple):
-    """What is asked of every policy.
-
-    Attributes:
-      scenario: what is promised; ``workload``: the requests.
-      costs: what cycles cost; ``described``: in words.
-      trace: where the texts come from; None where they are synthetic.
-    """
-
-    scenario: Scenario
-    workload: Workload
-    costs: CostModel
-    described: str
-    trace: Path | None
 
 
 class _Found(NamedTuple):
@@ -107,28 +86,7 @@ class _Found(NamedTuple):
     marks: FrontierRun | None
 
 
-def _asked(
-    scenario: Scenario, trace: Path | None, specs: Sequence[str], costs: str | None, seed: int
-) -> _Asked:
-    """Reads or makes the texts, and draws the requests."""
-    built = [make_policy(spec) for spec in specs]
-    if costs is None:
-        described = str(scenario.costs)
-        model = scenario.costs.model(scenario.max_batch, scenario.max_draft_tokens)
-    else:
-        model = parse_costs(costs)
-        described = str(model)
-    if trace is None:
-        traces = made_up_trace(scenario, seed)
-        model.require_drafters(traces.info.drafter_names)
-    else:
-        traces = trace_for(built, trace, model)
-    generator, made_up = np.random.default_rng(seed), trace is None
-    workload = draw(scenario, traces, costs=model, generator=generator, made_up=made_up)
-    return _Asked(scenario, workload, model, described, trace)
-
-
-def _served(asked: _Asked, specs: Sequence[str], *, frontier: bool, seed: int) -> _Found:
+def _served(asked: Asked, specs: Sequence[str], *, frontier: bool, seed: int) -> _Found:
     """Serves the requests with one policy after the other."""
     scenario = asked.scenario
     runs = FrontierRun.runs(scenario.max_draft_tokens, len(specs)) if frontier else len(specs)
@@ -148,10 +106,10 @@ def _served(asked: _Asked, specs: Sequence[str], *, frontier: bool, seed: int) -
     return _Found([one.online for one in frontiers], frontiers, marks)
 
 
-def _show(asked: _Asked, found: _Found, json_file: Path | None) -> None:
+def _show(asked: Asked, found: _Found, json_file: Path | None) -> None:
     """Prints the tables."""
     scenario = asked.scenario
-    source = "a synthetic trace" if asked.trace is None else str(asked.trace)
+    source = "a synthetic trace" if asked.path is None else str(asked.path)
     caption = (
         f"costs: {asked.described}; times in {asked.costs.time_unit}\n"
         f"texts: {source}; {scenario.requests} requests, at most {scenario.max_batch} at a time"
@@ -164,12 +122,12 @@ def _show(asked: _Asked, found: _Found, json_file: Path | None) -> None:
             show(frontier_table(one, found.marks), json_file)
 
 
-def _report(asked: _Asked, found: _Found) -> dict[str, Any]:
+def _report(asked: Asked, found: _Found) -> dict[str, Any]:
     """The same as JSON."""
     report: dict[str, Any] = {
         "scenario": asked.scenario.name,
         "requests": asked.scenario.requests,
-        "texts": "synthetic" if asked.trace is None else "recorded",
+        "texts": "synthetic" if asked.path is None else "recorded",
         "costs": asked.described,
         "time_unit": asked.costs.time_unit,
         "notes": list(asked.workload.notes),
@@ -225,6 +183,13 @@ def _promises_table(found: list[ScenarioResult], scenario: Scenario) -> Table:
         "kept~ and not kept~: the 95 % interval holds the promise, so that another run might end "
         "otherwise\ninfeasible: not even foresight could keep it; beside it what foresight could"
     )
+    declared = [
+        f"the controller declared, with {result.policy}: {name}: {said}"
+        for result in found
+        for name, said in result.feasibility.items()
+        if said.infeasible
+    ]
+    caption = "\n".join([caption, *declared])
     names = ["policy", "class", "promise", "promised", "was", "95 % interval", "verdict"]
     table = results_table(f"{scenario.name}: promises", caption, names)
     for result in found:

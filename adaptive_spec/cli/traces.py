@@ -18,8 +18,17 @@ def trace_for(policies: Iterable[Policy[Any, Any]], path: Path, costs: CostModel
       TraceError: it cannot be read.
       CostsError: the costs name a drafter that it does not have.
     """
-    needed = any(policy.looks_inside_draft or policy.takes_hints for policy in policies)
-    traces = read_trace(path, signals=needed)
+    return priced_trace(path, costs, signals=need_signals(policies))
+
+
+def need_signals(policies: Iterable[Policy[Any, Any]]) -> bool:
+    """Whether any of the policies looks at what drafters say of their tokens."""
+    return any(policy.looks_inside_draft or policy.takes_hints for policy in policies)
+
+
+def priced_trace(path: Path, costs: CostModel, *, signals: bool = True) -> TraceSet:
+    """A trace whose drafters all have costs; says what replay can't tell. Raises as above."""
+    traces = read_trace(path, signals=signals)
     costs.require_drafters(traces.info.drafter_names)
     tell_exactness(path, traces)
     return traces

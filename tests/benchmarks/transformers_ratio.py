@@ -21,12 +21,23 @@ import torch
 import transformers
 
 from adaptive_spec._files import atomic_write
+from adaptive_spec.decoding.builtin import BUILTIN
 from adaptive_spec.decoding.profiler import hardware_name
 from adaptive_spec.prompts import demo_prompts, read_prompts
 from adaptive_spec.simulations.bootstrap import percentile_interval, resampled_sums
 from tests.benchmarks.contestants import Contestants, Decode
+from tests.benchmarks.llama_cpp import LlamaCpp
 
-SETTINGS = ("verifier", "drafter", "policy", "dtype", "new_tokens", "prompts", "threads")
+SETTINGS = (
+    "verifier",
+    "drafter",
+    "policy",
+    "dtype",
+    "new_tokens",
+    "prompts",
+    "threads",
+    "llama_cpp",
+)
 WARM_UP_TOKENS = 8
 RESAMPLES = 5000
 
@@ -84,6 +95,8 @@ def run(
     arguments: argparse.Namespace, progress: Callable[[str], None] = lambda _: None
 ) -> dict[str, Any]:
     """Measures what is not measured yet; returns settings, pairs and measurements by prompt."""
+    if arguments.llama_cpp and arguments.verifier != BUILTIN:
+        raise SystemExit("--llama-cpp has the weights of `--verifier builtin` only")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     settings = {name: str(getattr(arguments, name)) for name in SETTINGS}
@@ -98,6 +111,10 @@ def run(
         arguments.dtype,
         arguments.new_tokens,
     )
+    if arguments.llama_cpp:
+        name = "llama.cpp: plain, 4 bits"
+        contestants.ways[name] = LlamaCpp(arguments.llama_cpp, arguments.new_tokens)
+        contestants.pairs.append((name, contestants.pairs[0][1]))
     result |= {
         "pairs": contestants.pairs,
         "versions": f"torch {torch.__version__}, transformers {transformers.__version__}",
@@ -145,6 +162,12 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--new-tokens", type=int, default=128)
     options.add_argument("--dtype", default="bfloat16")
     options.add_argument("--threads", type=int, help="torch threads")
+    options.add_argument(
+        "--llama-cpp",
+        type=Path,
+        metavar="DIR",
+        help="beside it llama.cpp; DIR holds node_modules with node-llama-cpp",
+    )
     options.add_argument("--json", type=Path, help="results; an earlier run there is continued")
     return options
 

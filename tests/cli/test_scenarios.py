@@ -56,6 +56,9 @@ def test_on_a_trace_of_one_s_own(trace: Path, tmp_path: Path) -> None:
     assert passes["verdict"] == "infeasible"
     assert passes["nearest"] > 1
     assert latency["target"] == 900
+    told = " ".join(succeed("simulate", trace, "--scenario", mine, *SMALL, *costs).out.split())
+    policy = report["policies"][0]["policy"]
+    assert f"the controller declared, with {policy}: a: infeasible, by" in told
     assert "p95_ms = 900, but times are in plain" in refuse("simulate", trace, "--scenario", mine)
 
 

@@ -25,7 +25,7 @@ def converted(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         (folder / "model.safetensors").write_text(weights.name, encoding="utf-8")
 
     monkeypatch.setattr(builtin, "_convert", convert)
-    monkeypatch.setattr(builtin, "_gguf_file", lambda: Path("/weights/tiny.gguf"))
+    monkeypatch.setattr(builtin, "gguf_file", lambda: Path("/weights/tiny.gguf"))
     return folders
 
 
@@ -101,7 +101,7 @@ def test_missing_weights_name_the_command(cache: Path, monkeypatch: pytest.Monke
 
 def test_damaged_weights(cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "bad.gguf").write_bytes(b"GGUF, or is it")
-    monkeypatch.setattr(builtin, "_gguf_file", lambda: tmp_path / "bad.gguf")
+    monkeypatch.setattr(builtin, "gguf_file", lambda: tmp_path / "bad.gguf")
     with pytest.raises(ModelLoadError, match=r"bad\.gguf cannot be read"):
         builtin_model_dir()
     assert list(cache.iterdir()) == []

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.benchmarks.llama_cpp import LlamaCpp
 from tests.benchmarks.transformers_ratio import main, ratio, report
 from tests.tiny_pair import save_tiny_pair
 
@@ -35,6 +36,13 @@ def test_every_way_gives_the_same_text(
     assert printed.out.count("2/2") == 11
     with pytest.raises(SystemExit, match="other settings"):
         main([*options, "--policy", "fixed:tau=2"])
+
+
+def test_llama_cpp_is_asked_for_with_what_it_needs(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="no node_modules/node-llama-cpp"):
+        LlamaCpp(tmp_path, new_tokens=1)
+    with pytest.raises(SystemExit, match="weights of `--verifier builtin` only"):
+        main(["--llama-cpp", str(tmp_path), "--verifier", "mine"])
 
 
 def test_ratios_are_of_sums_per_token() -> None:

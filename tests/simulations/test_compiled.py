@@ -69,6 +69,7 @@ def flats(draw: st.DrawFn, most_drafters: int = 3) -> FlatTrace:
     reach = random.choice([0, 20, UNLIMITED_TOKENS], (sequences, drafters))
     return FlatTrace(
         DRAFTERS[:drafters],
+        np.array([str(i) for i in range(sequences)], np.object_),
         random.random(drafters) < 0.5,
         np.cumsum(lengths) - lengths,
         lengths,
