@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
+from adaptive_spec.compiled_replay import CompiledReplay
 from adaptive_spec.costs import CostModel
 from adaptive_spec.errors import ConfigError
 from adaptive_spec.hints import Hints
@@ -343,6 +344,16 @@ class Policy(abc.ABC, Generic[RowsT, SharedT]):
             f"{type(self).__name__}: shares what it learns and does not say how replicas are "
             "merged; keep a state for each of them, or override Policy.merge"
         )
+
+    def compiled_replay(self, drafters: int) -> CompiledReplay | None:
+        """The rule's own loop over the cycles of whole sequences, beginning with nothing learned.
+
+        None, by default, where it has none for these hyperparameters and so many drafters, or needs
+        a library that is not installed. It must decide as ``decide`` and ``update`` do, to the last
+        bit: replays take it where it applies, and nobody is to notice but by the clock. One that is
+        inherited counts only where ``init``, ``decide`` and ``update`` are inherited with it.
+        """
+        return None
 
     @property
     def looks_inside_draft(self) -> bool:

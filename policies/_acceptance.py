@@ -18,6 +18,8 @@ from adaptive_spec.policy import Outcome
 PROBE_TOKENS = 2
 SHORTEST_PAUSE_TOKENS = 8
 LONGEST_PAUSE_TOKENS = 128
+LEAST_REJECTED = 1e-6
+"""It keeps the ratio finite after a long spell without a rejection."""
 _TOKENS_PER_CYCLE = 8
 """Text after which, without drafting, evidence has aged as by one cycle with it."""
 
@@ -64,20 +66,25 @@ class Acceptance(NamedTuple):
         to 128 tokens, and any other halves it, down to 8: a dead drafter costs less and less.
         """
         drafted = outcome.num_draft_tokens > 0
-        age = 1.0 + self.quiet_tokens / _TOKENS_PER_CYCLE
-        weight = np.where(drafted, 1.0 - (1.0 - smoothing) ** age, 0.0)
+        weight = np.where(drafted, newest_weight(self.quiet_tokens, smoothing), 0.0)
         refused = drafted & (outcome.num_accepted_tokens == 0)
         longer = np.minimum(2 * self.pause_tokens, LONGEST_PAUSE_TOKENS)
         shorter = np.maximum(self.pause_tokens // 2, SHORTEST_PAUSE_TOKENS)
         kept = np.where(drafted, shorter, self.pause_tokens)
-        # A floor keeps the ratio finite after a long spell without a rejection.
         rejected = self.rejected + weight * (outcome.rejected - self.rejected)
         return Acceptance(
             self.accepted + weight * (outcome.num_accepted_tokens - self.accepted),
-            np.maximum(rejected, 1e-6),
+            np.maximum(rejected, LEAST_REJECTED),
             np.where(drafted, 0, self.quiet_tokens + outcome.num_emitted_tokens),
             np.where(refused, longer, kept),
         )
+
+
+def newest_weight(quiet_tokens: IntArray, smoothing: float) -> FloatArray:
+    """Weight of a cycle that drafts, by the tokens emitted since the last one that did."""
+    age = 1.0 + quiet_tokens / _TOKENS_PER_CYCLE
+    weight: FloatArray = 1.0 - (1.0 - smoothing) ** age
+    return weight
 
 
 def expected_tokens(rate: FloatArray, tau: int | IntArray) -> FloatArray:

@@ -280,6 +280,21 @@ def for_kernels(past: Past, learned: Learned, drafter: int, depths: int) -> tupl
     )
 
 
+def history_constants(depths: int) -> dict[str, Any]:
+    """Constants for compiled loops of drafts up to ``depths`` tokens, as these name them."""
+    return {
+        "prior": PRIOR.mean,
+        "first": PRIOR.precision,
+        "of_streak": _OF_STREAK,
+        "of_depth": _of_depth(depths),
+        "of_tested": _of_depth(DEPTHS),
+        "decay": _DECAY,
+        "fleet_decay": _FLEET_DECAY,
+        "leaning": _LEANING_TOKENS,
+        "least": _LEAST_LEVEL,
+    }
+
+
 def _against(log_odds_for: FloatArray) -> FloatArray:
     return np.exp(-np.minimum(np.maximum(log_odds_for, -15.0), 15.0))
 

@@ -43,18 +43,18 @@ def _probability(odds: float) -> Any:
 
 @njit(cache=True)
 def _solved(matrix: Any, right: Any) -> Any:
-    """``matrix^-1 right`` of a positive definite matrix, by its Cholesky root."""
+    """``matrix^-1 right`` of a positive definite matrix, by its Cholesky root, column by column."""
     size = right.size
-    root, x = np.zeros((size, size)), right.copy()
-    for i in range(size):
-        for j in range(i + 1):
-            left = matrix[i, j]
-            for k in range(j):
-                left -= root[i, k] * root[j, k]
-            root[i, j] = np.sqrt(left) if i == j else left / root[j, j]
-        for k in range(i):
+    root, x = matrix.copy(), right.copy()
+    for k in range(size):
+        root[k, k] = np.sqrt(root[k, k])
+        x[k] /= root[k, k]
+        for i in range(k + 1, size):
+            root[i, k] /= root[k, k]
             x[i] -= root[i, k] * x[k]
-        x[i] /= root[i, i]
+        for i in range(k + 1, size):
+            for j in range(k + 1, i + 1):
+                root[i, j] -= root[i, k] * root[j, k]
     for i in range(size - 1, -1, -1):
         for k in range(i + 1, size):
             x[i] -= root[k, i] * x[k]

@@ -30,26 +30,36 @@ def _level_of(agreed: Any, judged: Any, fleet: Any, mean: Any, leaning: float, l
 
 
 @njit(cache=True)
-def _of_token(mean: Any, of_streak: Any, of_depth: Any, streak: int, depth: int) -> Any:
-    """Odds against acceptance by streak and depth alone, of one drafter."""
-    odds = 0.0
-    for f in range(3):
-        odds += mean[6 + f] * of_streak[min(streak + depth, of_streak.shape[0] - 1), f]
-    for f in range(5):
-        odds += mean[1 + f] * of_depth[depth, f]
-    return _against(odds)
+def _sums(features: Any, mean: Any) -> Any:
+    """Log-odds that features give, ``[n, F] -> [n]``."""
+    sums = np.zeros(features.shape[0])
+    for i in range(features.shape[0]):
+        for f in range(features.shape[1]):
+            sums[i] += mean[f] * features[i, f]
+    return sums
 
 
 @njit(cache=True)
 def _table(mean: Any, of_streak: Any, of_depth: Any, streak: Any, streaks: int) -> Any:
-    """``_of_token`` by streak and depth, ``[S, n]``: of each ``streak``, and the first so many."""
+    """Odds against acceptance by streak before the draft and depth in it, of one drafter.
+
+    ``[S, n]``, of which rows are filled for each ``streak``, and for the first so many.
+    """
     table = np.empty((of_streak.shape[0], of_depth.shape[0]))
+    by_streak, by_depth = _sums(of_streak, mean[6:9]), _sums(of_depth, mean[1:6])
+    longest = table.shape[0] - 1
     wanted = np.arange(table.shape[0]) < streaks
     for own in streak:
-        wanted[min(own, table.shape[0] - 1)] = True
-    for s in range(table.shape[0]):
-        for k in range(table.shape[1] if wanted[s] else 0):
-            table[s, k] = _of_token(mean, of_streak, of_depth, s, k)
+        wanted[min(own, longest)] = True
+    for s in range(longest, -1, -1):
+        if not wanted[s]:
+            continue
+        for k in range(table.shape[1]):
+            # One token further into a run; deep in a draft the depth says nothing more.
+            if k > 0 and s < longest and wanted[s + 1] and by_depth[k] == by_depth[k - 1]:
+                table[s, k] = table[s + 1, k - 1]
+            else:
+                table[s, k] = _against(by_streak[min(s + k, longest)] + by_depth[k])
     return table
 
 
@@ -134,10 +144,10 @@ def accepted(
     Arguments as in ``choose``, with ``of_depth`` ``[n, 5]``.
     """
     rows, depths, tallest = streak.size, of_depth.shape[0], of_streak.shape[0] - 1
+    table = _table(mean, of_streak, of_depth, streak, 0)
     chance = np.empty((rows, depths))
     for b in range(rows):
         level = _level_of(agreed[b], judged[b], fleet, mean, leaning, least)
         for k in range(depths):
-            against = _of_token(mean, of_streak, of_depth, min(streak[b], tallest), k)
-            chance[b, k] = 1.0 / (1.0 + level * against)
+            chance[b, k] = 1.0 / (1.0 + level * table[min(streak[b], tallest), k])
     return chance

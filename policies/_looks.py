@@ -17,7 +17,8 @@ such that ``P`` takes up the share of the time that may go into looking. More th
 and as evidence fades, looking never ceases: what a change costs is bounded.
 """
 
-from typing import NamedTuple, TypeAlias
+import math
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -90,7 +91,8 @@ class Looks(NamedTuple):
         farness = stakes.farness
         worth, read = self.worth.copy(), self.read.copy()
         more = np.bincount(farness, read_tokens, _FARNESS)
-        faded = np.exp(-more / memory)
+        # Not numpy's, which may differ in the last bit from what compiled code has.
+        faded = np.array([math.exp(-tokens / memory) for tokens in more.tolist()])
         worth[drafter] *= faded
         worth[drafter] += np.bincount(farness, np.maximum(found, 0.0), _FARNESS)
         read[drafter] = faded * read[drafter] + more
@@ -124,6 +126,15 @@ class Looks(NamedTuple):
             2.0 * unread_tokens * remaining_tokens >= pause**2
         )
         return pays
+
+
+def looks_constants() -> dict[str, Any]:
+    """Constants for compiled loops, as these name them."""
+    return {
+        "least_step": _LEAST_STEP,
+        "imagined_tokens": _IMAGINED_TOKENS,
+        "farness": _FARNESS,
+    }
 
 
 def shortest_pause(step: FloatArray, plain: FloatArray, upkeep: float) -> FloatArray:

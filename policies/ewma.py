@@ -17,8 +17,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from adaptive_spec._arrays import FloatArray, IntArray
+from adaptive_spec.compiled_replay import CompiledReplay, CycleCounts, CyclePrices, Texts
 from adaptive_spec.errors import PolicySpecError
-from adaptive_spec.policies._acceptance import Acceptance, expected_tokens
+from adaptive_spec.policies._acceptance import (
+    LEAST_REJECTED,
+    LONGEST_PAUSE_TOKENS,
+    PROBE_TOKENS,
+    SHORTEST_PAUSE_TOKENS,
+    Acceptance,
+    expected_tokens,
+    newest_weight,
+)
+from adaptive_spec.policies._compiled import replay_kernels
 from adaptive_spec.policy import MAX_TAU, Cycle, Decision, Empty, Outcome, Policy, State
 
 _GRID = 1024
@@ -59,19 +69,55 @@ class Ewma(Policy[Acceptance, Empty]):
         if priced.shape[0] == 1:
             best = _tau_by_acceptance(tuple(priced[0].tolist()), self.margin)[cell]
         else:
-            best = _best_tau((cell + 0.5) / _GRID, priced, self.margin)
+            best = _best_tau(_middle(cell), priced, self.margin)
         return Decision(cycle.clip(np.where(best > 0, best, state.rows.probe())))
 
     def update(self, state: State[Acceptance, Empty], outcome: Outcome) -> State[Acceptance, Empty]:
         return State(state.rows.learn(outcome, self.smoothing), Empty())
 
+    def compiled_replay(self, drafters: int) -> CompiledReplay | None:
+        fast = replay_kernels()
+        if fast is None:
+            return None
+        rate = _middle(np.arange(_GRID))
+
+        def run(order: IntArray, texts: Texts, prices: CyclePrices, counts: CycleCounts) -> None:
+            _, contexts, depths = prices.shown_ms.shape
+            best = None
+            if contexts == 1:
+                of_drafters = prices.shown_ms[:, 0].tolist()
+                best = np.stack([_tau_by_acceptance(tuple(p), self.margin) for p in of_drafters])
+            fast.replay_ewma(
+                *(order, texts, prices, counts, best),
+                expected=expected_tokens(rate[:, None], np.arange(depths)),
+                farthest=_farthest(rate, self.margin),
+                weight=newest_weight(np.arange(int(texts.num_tokens.max()) + 1), self.smoothing),
+                initial=float(self.initial),
+                least_rejected=LEAST_REJECTED,
+                probe=PROBE_TOKENS,
+                pauses=(SHORTEST_PAUSE_TOKENS, LONGEST_PAUSE_TOKENS),
+            )
+
+        return run
+
+
+def _middle(cell: IntArray) -> FloatArray:
+    """The acceptance that a cell stands for."""
+    rate: FloatArray = (cell + 0.5) / _GRID
+    return rate
+
+
+def _farthest(rate: FloatArray, margin: int) -> FloatArray:
+    """The largest tau that is looked at, as a whole number."""
+    farthest: FloatArray = np.rint(rate / (1.0 - rate)) + margin
+    return farthest
+
 
 def _best_tau(rate: FloatArray, priced_ms: FloatArray, margin: int) -> IntArray:
     """The rule itself: rate ``[B]``, priced_ms ``[B or 1, K + 1]`` -> tau ``[B]``."""
     tau = np.arange(priced_ms.shape[1])
-    farthest = np.rint(rate / (1.0 - rate)) + margin
     gain = expected_tokens(rate[:, None], tau) / priced_ms
-    gain[tau > farthest[:, None]] = -math.inf
+    gain[tau > _farthest(rate, margin)[:, None]] = -math.inf
     best: IntArray = np.argmax(gain, axis=1)
     return best
 
@@ -79,5 +125,4 @@ def _best_tau(rate: FloatArray, priced_ms: FloatArray, margin: int) -> IntArray:
 @functools.lru_cache(maxsize=256)
 def _tau_by_acceptance(priced_ms: tuple[float, ...], margin: int) -> IntArray:
     """tau for each cell of acceptance, ``[_GRID]``, under costs that all rows share."""
-    rate = (np.arange(_GRID) + 0.5) / _GRID
-    return _best_tau(rate, np.asarray(priced_ms)[None, :], margin)
+    return _best_tau(_middle(np.arange(_GRID)), np.asarray(priced_ms)[None, :], margin)

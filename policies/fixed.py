@@ -6,12 +6,15 @@ refused; with ``fallback`` it stops drafting while its own tau does not pay, on 
 same censoring-aware acceptance estimate that ``ewma`` uses.
 """
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 
+from adaptive_spec.compiled_replay import CompiledReplay
 from adaptive_spec.errors import PolicySpecError
 from adaptive_spec.policies._acceptance import Acceptance, expected_tokens
+from adaptive_spec.policies._compiled import replay_kernels
 from adaptive_spec.policy import MAX_TAU, Cycle, Decision, Empty, Outcome, Policy, State
 
 
@@ -52,3 +55,9 @@ class Fixed(Policy[Acceptance, Empty]):
 
     def update(self, state: State[Acceptance, Empty], outcome: Outcome) -> State[Acceptance, Empty]:
         return State(state.rows.learn(outcome), Empty()) if self.fallback else state
+
+    def compiled_replay(self, drafters: int) -> CompiledReplay | None:
+        fast = replay_kernels()
+        if fast is None or self.fallback:
+            return None
+        return functools.partial(fast.replay_fixed, tau=self.tau)

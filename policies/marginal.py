@@ -39,8 +39,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
+from adaptive_spec.compiled_replay import CompiledReplay, CycleCounts, CyclePrices, Texts
 from adaptive_spec.errors import PolicySpecError
-from adaptive_spec.policies._compiled import kernels
+from adaptive_spec.policies._compiled import kernels, marginal_kernels
 from adaptive_spec.policies._confidence import Confidence
 from adaptive_spec.policies._history import (
     Learned,
@@ -51,8 +52,9 @@ from adaptive_spec.policies._history import (
     after_runs,
     chances,
     for_kernels,
+    history_constants,
 )
-from adaptive_spec.policies._looks import Looks, Stakes, shortest_pause
+from adaptive_spec.policies._looks import Looks, Stakes, looks_constants, shortest_pause
 from adaptive_spec.policies._merging import each, means, sums
 from adaptive_spec.policies._timing import Timing
 from adaptive_spec.policy import (
@@ -64,6 +66,7 @@ from adaptive_spec.policy import (
     Policy,
     State,
 )
+from adaptive_spec.runs import window_of
 from adaptive_spec.state import take_cycle, take_rows
 
 _STREAKS = 9
@@ -315,6 +318,36 @@ class Marginal(Policy[Rows, Fleet]):
         )
         looks = self._after_looks(state, now, outcome)
         return State(now.rows, now.shared._replace(looks=looks))
+
+    def compiled_replay(self, drafters: int) -> CompiledReplay | None:
+        fast = marginal_kernels()
+        if fast is None or drafters > 1 or self.evidence != "text":
+            return None
+        (past, *_), fleet = self.init(1, 0)
+        own = fast.Own(*past.copy(), *np.zeros((2, 1)))
+        shared = fast.Shared(
+            *(*fleet.learned.weights.copy(), fleet.learned.fleet.copy()),
+            *np.zeros((3, 1)),
+            *(known[0].copy() for known in fleet.looks),
+        )
+
+        def run(order: IntArray, texts: Texts, prices: CyclePrices, counts: CycleCounts) -> None:
+            depths = prices.shown_ms.shape[2]
+            setting = fast.Setting(
+                memory=float(self.memory),
+                upkeep=float(self.upkeep),
+                first_rate=_FIRST_RATE,
+                pace=_PACE,
+                fleet_pace=_FLEET_PACE,
+                leaning_passes=_LEANING_PASSES,
+                streaks=_STREAKS,
+                **looks_constants(),
+                **history_constants(depths),
+            )
+            window = window_of(depths - 1)
+            fast.replay_marginal(order, texts, prices, counts, shared, own, setting, window)
+
+        return run
 
     def merge(self, shared: Sequence[Fleet], weights: FloatArray) -> Fleet:
         return Fleet(

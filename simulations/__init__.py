@@ -6,7 +6,7 @@ if __name__ != "adaptive_spec.simulations":  # pragma: no cover
 
 from adaptive_spec.simulations.comparison import Comparison, best_static_tau, compare
 from adaptive_spec.simulations.hindsight import Optimum, least_passes, optimum
-from adaptive_spec.simulations.simulator import Replay, replay
+from adaptive_spec.simulations.simulator import Replay, replay, replay_parts
 from adaptive_spec.simulations.summary import Summary
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "least_passes",
     "optimum",
     "replay",
+    "replay_parts",
 ]

@@ -5,27 +5,41 @@ decides (the controller, the same one that drives live decoding). Replay is exac
 lengths do not depend on tau (docs/exactness.md).
 
 Sequences that cannot influence each other run in parallel *lanes*, thousands to a numpy call;
-otherwise they run ``concurrency`` at a time in order, as in the live engine.
+otherwise they run ``concurrency`` at a time in order, as in the live engine. Where a rule brings
+the same in compiled code, and nothing is asked for beyond that, it runs there (``compiled``).
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
-from adaptive_spec.constraints import AnyConstraints, EndReason, Feasibility, Ledger
+from adaptive_spec._arrays import IntArray
+from adaptive_spec.constraints import AnyConstraints
 from adaptive_spec.controller import Controller
 from adaptive_spec.costs import CostModel
 from adaptive_spec.errors import ConfigError
 from adaptive_spec.policy import Policy
 from adaptive_spec.registry import make_policy
+from adaptive_spec.simulations.compiled import CompiledReplays
+from adaptive_spec.simulations.driven import DrivenReplay, Part
 from adaptive_spec.simulations.measured_times import Clock, MeasuredTimes
-from adaptive_spec.simulations.replayed_cycles import ReplayedCycle, ReplayedCycles
+from adaptive_spec.simulations.results import CycleLog, DrafterShares, Replay
 from adaptive_spec.simulations.signals import SignalSource, has_signals
 from adaptive_spec.traces.flat import FlatTrace
 from adaptive_spec.traces.records import TraceSet
 from adaptive_spec.traces.windows import WindowedTrace
+
+__all__ = [
+    "AnyTrace",
+    "CycleLog",
+    "DrafterShares",
+    "Replay",
+    "flat_of",
+    "replay",
+    "replay_parts",
+    "signals_for",
+]
 
 AnyTrace: TypeAlias = TraceSet | WindowedTrace | FlatTrace
 """What can be replayed."""
@@ -43,106 +57,6 @@ def flat_of(traces: AnyTrace, max_draft_tokens: int) -> FlatTrace:
         return traces
     traces.info.require_known(max_draft_tokens)
     return traces.flat()
-
-
-class CycleLog(NamedTuple):
-    """Every cycle of a replay, in the order it happened; ``C`` cycles.
-
-    Attributes:
-      sequence: ``[C]`` index of the sequence in the trace.
-      position: ``[C]`` output position where the cycle began.
-      tau, num_draft_tokens, num_accepted_tokens, num_emitted_tokens: ``[C]``.
-      cycle_ms: ``[C]`` time by the cost model.
-      drafter: ``[C]`` who drafted, as index into the trace's drafters; ``NO_DRAFTER`` for nobody.
-      batch_size: ``[C]`` sequences that shared the pass.
-    """
-
-    sequence: IntArray
-    position: IntArray
-    tau: IntArray
-    num_draft_tokens: IntArray
-    num_accepted_tokens: IntArray
-    num_emitted_tokens: IntArray
-    cycle_ms: FloatArray
-    drafter: IntArray
-    batch_size: IntArray
-
-    @staticmethod
-    def of(cycles: Sequence[ReplayedCycle]) -> "CycleLog":
-        """The log of cycles in the order in which they ran, at least one."""
-        return CycleLog(
-            *(np.concatenate([getattr(c, name) for c in cycles]) for name in CycleLog._fields)
-        )
-
-
-class DrafterShares(NamedTuple):
-    """What each drafter contributed, per sequence; ``D`` drafters in default order.
-
-    Attributes:
-      names: of the drafters.
-      cycles: ``[N, D]`` in which it drafted.
-      num_draft_tokens, num_accepted_tokens: ``[N, D]``.
-    """
-
-    names: tuple[str, ...]
-    cycles: IntArray
-    num_draft_tokens: IntArray
-    num_accepted_tokens: IntArray
-
-    @staticmethod
-    def none(names: tuple[str, ...], num_sequences: int) -> "DrafterShares":
-        """Nothing drafted yet."""
-        return DrafterShares(names, *np.zeros((3, num_sequences, len(names)), np.int64))
-
-    def add(
-        self, sequence: IntArray, drafter: IntArray, drafted: IntArray, accepted: IntArray
-    ) -> None:
-        """Counts a cycle of distinct sequences, in place; arrays ``[B]``."""
-        source = np.maximum(drafter, 0)
-        self.cycles[sequence, source] += drafted > 0
-        self.num_draft_tokens[sequence, source] += drafted
-        self.num_accepted_tokens[sequence, source] += accepted
-
-
-class Replay(NamedTuple):
-    """Totals per sequence, in the trace's order; ``N`` sequences.
-
-    Attributes:
-      tokens: ``[N]`` emitted; ``cycles``: ``[N]``, one verifier pass each.
-      num_draft_tokens, num_accepted_tokens: ``[N]``.
-      time_ms: ``[N]`` time of its cycles by the cost model; a cycle shared by a batch counts in
-        full for each of its sequences (it is how long each waited).
-      engine_ms: time the engine was busy: every cycle counts once, whatever its batch.
-      end_reason: ``[N]`` ``EndReason``: whether a budget or a deadline cut it short.
-      ledgers: what finished requests took, by class; ``feasibility``: what the controller had found
-        of each class's promises at the end.
-      shares: who drafted.
-      log: every cycle, where asked for.
-    """
-
-    tokens: IntArray
-    cycles: IntArray
-    num_draft_tokens: IntArray
-    num_accepted_tokens: IntArray
-    time_ms: FloatArray
-    engine_ms: float
-    end_reason: IntArray
-    ledgers: dict[str, Ledger]
-    feasibility: dict[str, Feasibility]
-    shares: DrafterShares
-    log: CycleLog | None = None
-
-    @property
-    def ended_by_deadline(self) -> BoolArray:
-        """``[N]`` whether a deadline cut it short."""
-        by_deadline: BoolArray = self.end_reason == EndReason.DEADLINE
-        return by_deadline
-
-    @property
-    def ended_by_budget(self) -> BoolArray:
-        """``[N]`` whether a pass budget cut it short."""
-        by_budget: BoolArray = self.end_reason == EndReason.BUDGET
-        return by_budget
 
 
 def replay(
@@ -200,6 +114,93 @@ def replay(
     signals = signals_for(policy, traces, max_draft_tokens)
     clock = None if measured is None else Clock(measured)
 
+    replays = _replays(
+        policy,
+        flat.drafters,
+        costs=costs,
+        max_draft_tokens=max_draft_tokens,
+        constraints=constraints,
+        seed=seed,
+        concurrency=concurrency,
+        inside=signals is not None,
+        context_tokens=_longest_context(flat),
+    )
+    part = Part(flat, pending, signals, clock)
+    return replays.run(part, log_cycles=log_cycles, on_finished=on_finished)
+
+
+def replay_parts(
+    policy: str | Policy[Any, Any],
+    parts: Iterable[AnyTrace],
+    *,
+    costs: CostModel,
+    max_draft_tokens: int = 10,
+    constraints: AnyConstraints = None,
+    seed: int = 0,
+    concurrency: int | None = None,
+) -> Iterator[Replay]:
+    """Replays what is too long for memory, part by part, as if it were one trace.
+
+    What policy and promises carry from one sequence to the next goes on from part to part; so do
+    the ledgers. Sequences of different parts never share a pass.
+
+    Args:
+      policy: a policy or its spec.
+      parts: traces with the same drafters, all of them with signals or none, each made when the one
+        before it is done.
+      costs: what cycles cost.
+      max_draft_tokens: K, largest tau.
+      constraints: what is promised; every sequence is of the first class.
+      seed: the policy's randomness.
+      concurrency: sequences decoded together.
+
+    Yields:
+      What ``replay`` returns, of each part.
+
+    Raises:
+      ConfigError: as ``replay``; or a part that is unlike the first.
+    """
+    policy = make_policy(policy)
+    replays: DrivenReplay | CompiledReplays | None = None
+    for traces in parts:
+        flat = flat_of(traces, max_draft_tokens)
+        signals = signals_for(policy, traces, max_draft_tokens)
+        kind = flat.drafters, signals is not None
+        if replays is None:
+            first = kind
+            replays = _replays(
+                policy,
+                flat.drafters,
+                costs=costs,
+                max_draft_tokens=max_draft_tokens,
+                constraints=constraints,
+                seed=seed,
+                concurrency=concurrency,
+                inside=signals is not None,
+                context_tokens=_longest_context(flat),
+            )
+        if kind != first:
+            raise ConfigError(
+                f"parts: one has drafters {', '.join(kind[0])} and signals {kind[1]}, the first "
+                f"{', '.join(first[0])} and {first[1]}; they must be alike"
+            )
+        yield replays.run(Part(flat, np.arange(flat.start.size), signals))
+
+
+def _replays(
+    policy: Policy[Any, Any],
+    drafters: tuple[str, ...],
+    *,
+    costs: CostModel,
+    max_draft_tokens: int,
+    constraints: AnyConstraints,
+    seed: int,
+    concurrency: int | None,
+    inside: bool,
+    context_tokens: int,
+) -> DrivenReplay | CompiledReplays:
+    """Who replays: the rule itself where it can, else the controller, in lanes where it can."""
+
     def controller(lockstep: bool) -> Controller:
         return Controller(
             policy,
@@ -208,14 +209,22 @@ def replay(
             constraints=constraints,
             seed=seed,
             lockstep=lockstep,
-            drafters=flat.drafters,
+            drafters=drafters,
         )
 
     driver = controller(lockstep=True)
-    slots = min(concurrency or 1, pending.size)
-    if concurrency is None and driver.sequences_are_independent:
-        driver, slots = controller(lockstep=False), min(LANES, pending.size)
-    return _run(driver, flat, signals, pending, slots, clock, log_cycles, on_finished)
+    if concurrency is not None:
+        return DrivenReplay(driver, concurrency)
+    compiled = None if inside else CompiledReplays.of(driver, context_tokens)
+    if compiled is not None:
+        return compiled
+    if driver.sequences_are_independent:
+        return DrivenReplay(controller(lockstep=False), LANES)
+    return DrivenReplay(driver, 1)
+
+
+def _longest_context(flat: FlatTrace) -> int:
+    return int((flat.prompt_tokens + flat.num_tokens).max())
 
 
 def signals_for(
@@ -246,74 +255,3 @@ def signals_for(
             "max_draft_tokens, or record with more"
         )
     return signals
-
-
-def _run(
-    controller: Controller,
-    flat: FlatTrace,
-    signals: SignalSource | None,
-    pending: IntArray,
-    slots: int,
-    clock: Clock | None,
-    log_cycles: bool,
-    on_finished: Callable[[int], None] | None,
-) -> Replay:
-    """Fills free slots, runs cycles, releases: until none is left."""
-    totals = np.zeros((4, flat.start.size), np.int64)  # tokens, cycles, drafted, accepted
-    time_ms = np.zeros(flat.start.size)
-    end_reason = np.zeros(flat.start.size, np.int64)
-    shares = DrafterShares.none(flat.drafters, flat.start.size)
-    engine_ms = 0.0
-    cycles = ReplayedCycles(controller, flat, signals)
-    rows = np.zeros(0, np.int64)
-    log: list[ReplayedCycle] = []
-    taken = 0
-
-    def leave(rows: IntArray, done: BoolArray) -> IntArray:
-        controller.release(rows[done])
-        if on_finished is not None:
-            on_finished(int(done.sum()))
-        return rows[~done]
-
-    while taken < pending.size or rows.size:
-        if taken < pending.size and rows.size < slots:
-            entering = pending[taken : taken + slots - rows.size]
-            taken += entering.size
-            # As the live engine told them apart, so that a trial has the same requests.
-            cycles.admit(entering, request_ids=flat.ids[entering].tolist())
-            rows = controller.running
-            if clock is not None:
-                controller.elapse(rows, clock.prefill_ms(entering))
-        ended = controller.ended(rows)
-        if ended.any():
-            over = ended != EndReason.NONE
-            end_reason[cycles.sequence_of(rows[over])] = ended[over]
-            rows = leave(rows, over)
-            continue
-        times = None if clock is None else clock.next_cycle(cycles.sequence_of(rows))
-        cycle = cycles.run(rows, times)
-        sequence, drafted = cycle.sequence, cycle.num_draft_tokens
-        accepted, emitted = cycle.num_accepted_tokens, cycle.num_emitted_tokens
-        totals[:, sequence] += (emitted, np.ones_like(emitted), drafted, accepted)
-        shares.add(sequence, cycle.drafter, drafted, accepted)
-        time_ms[sequence] += cycle.cycle_ms
-        lockstep = controller.lockstep
-        engine_ms += float(cycle.cycle_ms.max() if lockstep else cycle.cycle_ms.sum())
-        if log_cycles:
-            log.append(cycle)
-        if cycle.at_end.any():
-            rows = leave(rows, cycle.at_end)
-    tokens, num_cycles, num_drafted, num_accepted = totals
-    return Replay(
-        tokens,
-        num_cycles,
-        num_drafted,
-        num_accepted,
-        time_ms,
-        engine_ms,
-        end_reason,
-        controller.ledgers,
-        controller.feasibility,
-        shares,
-        CycleLog.of(log) if log_cycles else None,
-    )

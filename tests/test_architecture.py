@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "adaptive_spec"
 
 RECORDS = (
     "adaptive_spec._*",  # array types, file helpers, spec strings
+    "adaptive_spec.compiled_replay",
     "adaptive_spec.cost_files",
     "adaptive_spec.costs",
     "adaptive_spec.errors",
@@ -35,6 +36,7 @@ ENGINE = (
 """The interface and its driver. They know no policy by name: the registry finds them."""
 
 RULE = (
+    "adaptive_spec.compiled_replay",
     "adaptive_spec.policy",
     "adaptive_spec.state",
     "adaptive_spec.runs",
@@ -152,7 +154,8 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "pyarrow": ("adaptive_spec.traces", "adaptive_spec.cli"),
     "hypothesis": ("adaptive_spec.testing",),
     "numba": tuple(
-        f"adaptive_spec.policies._kernels{part}" for part in ("", "_choice", "_shadows", "_types")
+        f"adaptive_spec.policies._kernels{part}"
+        for part in ("", "_choice", "_marginal", "_replay", "_shadows", "_types")
     ),
     "prometheus_client": ("adaptive_spec.operations",),
     "opentelemetry": ("adaptive_spec.operations",),

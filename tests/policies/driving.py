@@ -22,6 +22,7 @@ def use_numba(monkeypatch: pytest.MonkeyPatch, wanted: bool) -> None:
         return
     for module in (_history, _confidence, _shadows, marginal):
         monkeypatch.setattr(module, "kernels", lambda: None)
+    monkeypatch.setattr(marginal, "marginal_kernels", lambda: None)
 
 
 def drive(

@@ -77,8 +77,8 @@ def test_lanes_give_the_same_as_one_by_one(traces: TraceSet, costs: Any) -> None
 def test_lanes_are_refilled(traces: TraceSet) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(simulator, "LANES", 3)
-        few = replay("ewma", traces, costs=ConstantCosts())
-    many = replay("ewma", traces, costs=ConstantCosts())
+        few = replay("gammatune", traces, costs=ConstantCosts())
+    many = replay("gammatune", traces, costs=ConstantCosts())
     for a, b in zip(few[:5], many[:5], strict=True):
         np.testing.assert_allclose(a, b)
 
