@@ -16,6 +16,7 @@ RECORDS = (
     "adaptive_spec.hints",
     "adaptive_spec.prompts",
     "adaptive_spec.randomness",
+    "adaptive_spec.roofline",
     "adaptive_spec.runs",
     "adaptive_spec.traces",
 )

@@ -19,6 +19,7 @@ from adaptive_spec.cli.profile import profile
 from adaptive_spec.cli.promises import promises
 from adaptive_spec.cli.recommend import recommend
 from adaptive_spec.cli.record import record
+from adaptive_spec.cli.roofline import roofline
 from adaptive_spec.cli.simulate import simulate
 from adaptive_spec.cli.state import state_app
 from adaptive_spec.cli.validate import validate
@@ -57,6 +58,7 @@ app.command("demo")(with_options(demo))
 app.command("generate")(with_options(generate))
 app.command("record")(with_options(record))
 app.command("profile")(with_options(profile))
+app.command("roofline")(with_options(roofline))
 app.command("distill")(with_options(distill))
 app.command("fit-head")(with_options(fit_head))
 app.command("import")(with_options(import_file))
