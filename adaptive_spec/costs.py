@@ -23,7 +23,7 @@ from adaptive_spec.errors import CostsError
 
 ValueT = TypeVar("ValueT")
 
-ORIGINS = {"measured": "measured on", "roofline": "roofline of"}
+ORIGINS = {"measured": "measured on", "roofline": "roofline of", "served": "served by"}
 """Where curves may come from, and how they say so."""
 
 PLAIN_PASSES = "plain verifier passes"
@@ -171,7 +171,8 @@ class MeasuredCosts(CostModel):
       draft_step_ms: ``[b, c]`` time of each drafted token.
       hardware: where it was measured; ``note``: models, dtype, threads.
       drafts: curves of drafters that have one of their own, by name; the two above are for others.
-      origin: a key of ``ORIGINS``: profiled, or computed from what the hardware could do.
+      origin: a key of ``ORIGINS``: profiled, computed from what the hardware could do, or
+        fitted to served cycles.
     """
 
     batch_sizes: tuple[int, ...]

@@ -115,7 +115,7 @@ def test_costs_from_text() -> None:
         ({"draft_start_ms": np.full((2, 2), np.nan)}, "not finite"),
         ({"verify_grid_ms": np.zeros((2, 2, 3))}, "takes no time"),
         ({"verify_grid_ms": measured().verify_grid_ms[..., ::-1]}, "falls with the width"),
-        ({"origin": "hearsay"}, "origin = 'hearsay'; allowed are measured, roofline"),
+        ({"origin": "hearsay"}, "origin = 'hearsay'; allowed are measured, roofline, served"),
     ],
 )
 def test_measured_costs_that_contradict_themselves_are_refused(
