@@ -27,6 +27,7 @@ def save_costs(costs: MeasuredCosts, path: str | Path) -> None:
         "version": _VERSION,
         "hardware": costs.hardware,
         "note": costs.note,
+        "origin": costs.origin,
         **{name: list(getattr(costs, name)) for name in _AXES},
         **{name: getattr(costs, name).tolist() for name in _GRIDS},
     }
@@ -77,6 +78,7 @@ def load_costs(path: str | Path) -> MeasuredCosts:
         hardware=str(data.get("hardware", "unknown")),
         note=str(data.get("note", "")),
         drafts=drafts,
+        origin=str(data.get("origin", "measured")),
     )
 
 

@@ -1,7 +1,8 @@
 """What a cycle costs: time of drafting and of verifying, as functions of tau, batch and context.
 
 Two models: ``ConstantCosts``, two numbers in units of a plain verifier pass, and
-``MeasuredCosts``, curves profiled on a device (``adaptive_spec.cost_files`` reads either).
+``MeasuredCosts``, curves on a grid, profiled on a device or made in their likeness
+(``adaptive_spec.cost_files`` reads either).
 All times are milliseconds; where only ratios are known, a plain pass is taken as 1 ms.
 """
 
@@ -21,6 +22,9 @@ from adaptive_spec._arrays import FloatArray, IntArray
 from adaptive_spec.errors import CostsError
 
 ValueT = TypeVar("ValueT")
+
+ORIGINS = {"measured": "measured on", "roofline": "roofline of", "served": "served by"}
+"""Where curves may come from, and how they say so."""
 
 PLAIN_PASSES = "plain verifier passes"
 """The unit of times where no time of a pass is known."""
@@ -167,6 +171,8 @@ class MeasuredCosts(CostModel):
       draft_step_ms: ``[b, c]`` time of each drafted token.
       hardware: where it was measured; ``note``: models, dtype, threads.
       drafts: curves of drafters that have one of their own, by name; the two above are for others.
+      origin: a key of ``ORIGINS``: profiled, computed from what the hardware could do, or
+        fitted to served cycles.
     """
 
     batch_sizes: tuple[int, ...]
@@ -178,6 +184,7 @@ class MeasuredCosts(CostModel):
     hardware: str = "unknown"
     note: str = ""
     drafts: tuple[tuple[str, DraftCurve], ...] = ()
+    origin: str = "measured"
     _known: dict[tuple[int, int], tuple[FloatArray, FloatArray]] = field(
         default_factory=dict, init=False, repr=False
     )
@@ -197,6 +204,8 @@ class MeasuredCosts(CostModel):
         ):
             if not axis or any(b <= a for a, b in itertools.pairwise(axis)):
                 raise CostsError(f"costs: {name} = {list(axis)}; it must be increasing")
+        if self.origin not in ORIGINS:
+            raise CostsError(f"costs: origin = {self.origin!r}; allowed are {', '.join(ORIGINS)}")
         if self.batch_sizes[0] != 1 or self.widths[0] != 1:
             raise CostsError("costs: batch_sizes and widths must start at 1 (plain decoding)")
         for name, shape in shapes.items():
@@ -273,7 +282,7 @@ class MeasuredCosts(CostModel):
         return self._known[key]
 
     def __str__(self) -> str:
-        return f"measured on {self.hardware}"
+        return f"{ORIGINS[self.origin]} {self.hardware}"
 
 
 def _along(axis: tuple[int, ...], values: FloatArray, at: int) -> FloatArray:

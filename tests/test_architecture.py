@@ -17,7 +17,9 @@ RECORDS = (
     "adaptive_spec.hints",
     "adaptive_spec.prompts",
     "adaptive_spec.randomness",
+    "adaptive_spec.roofline",
     "adaptive_spec.runs",
+    "adaptive_spec.served_costs",
     "adaptive_spec.traces",
 )
 """Plain records and small tools: everyone may import them, they import only one another."""

@@ -115,6 +115,7 @@ def test_costs_from_text() -> None:
         ({"draft_start_ms": np.full((2, 2), np.nan)}, "not finite"),
         ({"verify_grid_ms": np.zeros((2, 2, 3))}, "takes no time"),
         ({"verify_grid_ms": measured().verify_grid_ms[..., ::-1]}, "falls with the width"),
+        ({"origin": "hearsay"}, "origin = 'hearsay'; allowed are measured, roofline, served"),
     ],
 )
 def test_measured_costs_that_contradict_themselves_are_refused(
@@ -122,6 +123,15 @@ def test_measured_costs_that_contradict_themselves_are_refused(
 ) -> None:
     with pytest.raises(CostsError, match=message):
         measured(**changes)
+
+
+def test_files_of_earlier_releases_are_measured(tmp_path: Path) -> None:
+    path = tmp_path / "costs.json"
+    save_costs(measured(origin="roofline"), path)
+    data = json.loads(path.read_text(encoding="utf-8"))
+    assert data.pop("origin") == "roofline"
+    path.write_text(json.dumps(data), encoding="utf-8")
+    assert str(load_costs(path)) == "measured on unknown"
 
 
 def test_what_a_policy_is_shown_is_what_it_is_charged_beyond_the_grid_too() -> None:

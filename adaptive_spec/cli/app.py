@@ -10,6 +10,7 @@ from adaptive_spec.cli.dashboard import dashboard
 from adaptive_spec.cli.demo import demo
 from adaptive_spec.cli.distill import distill
 from adaptive_spec.cli.evidence import evidence
+from adaptive_spec.cli.fit_costs import fit_costs
 from adaptive_spec.cli.fit_head import fit_head
 from adaptive_spec.cli.generate import generate
 from adaptive_spec.cli.groups import with_options
@@ -20,6 +21,7 @@ from adaptive_spec.cli.promises import promises
 from adaptive_spec.cli.recommend import recommend
 from adaptive_spec.cli.record import record
 from adaptive_spec.cli.report import report
+from adaptive_spec.cli.roofline import roofline
 from adaptive_spec.cli.simulate import simulate
 from adaptive_spec.cli.state import state_app
 from adaptive_spec.cli.validate import validate
@@ -58,6 +60,8 @@ app.command("demo")(with_options(demo))
 app.command("generate")(with_options(generate))
 app.command("record")(with_options(record))
 app.command("profile")(with_options(profile))
+app.command("roofline")(with_options(roofline))
+app.command("fit-costs")(with_options(fit_costs))
 app.command("distill")(with_options(distill))
 app.command("fit-head")(with_options(fit_head))
 app.command("import")(with_options(import_file))

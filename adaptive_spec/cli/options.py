@@ -93,8 +93,8 @@ PoliciesOption = Annotated[
     ),
 ]
 _COSTS = typer.Option(
-    help="A file written by `adaptive-spec profile`, or draft=0.125,verify=0.0 in plain "
-    "verifier passes per token.",
+    help="A file written by `adaptive-spec profile`, `roofline` or `fit-costs`, or "
+    "draft=0.125,verify=0.0 in plain verifier passes per token.",
     rich_help_panel=CONTROL,
 )
 CostsOption = Annotated[str | None, _COSTS]
