@@ -1,0 +1,115 @@
+"""Requests that should be treated apart: by category, or by the length of their prompts."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from adaptive_spec._arrays import BoolArray, FloatArray
+from adaptive_spec.simulations.diagnosis.findings import (
+    Figure,
+    Finding,
+    Judgement,
+    Loss,
+    NotJudged,
+)
+from adaptive_spec.simulations.diagnosis.known import Known
+
+CATEGORIES, LENGTHS = "category to be treated apart", "prompt length to be treated apart"
+
+FEWEST_REQUESTS = 8
+"""In a group; smaller ones count with the rest."""
+_BANDS = 3
+"""Bands of prompt lengths, with as many requests each."""
+
+
+class Group(NamedTuple):
+    """Some requests, ``[N]``, and what they have in common."""
+
+    name: str
+    some: BoolArray
+
+
+def by_category(known: Known) -> tuple[Group, ...]:
+    """The categories that are known, each with enough requests."""
+    names = np.array(known.requests.categories or ())
+    groups = (Group(f"category {name or '(none)'}", names == name) for name in np.unique(names))
+    return tuple(group for group in groups if group.some.sum() >= FEWEST_REQUESTS)
+
+
+def by_length(known: Known) -> tuple[Group, ...]:
+    """Bands of prompt lengths, each with enough requests."""
+    return bands(known.requests.prompt_tokens)
+
+
+def bands(prompt_tokens: Sequence[int] | np.ndarray) -> tuple[Group, ...]:  # type: ignore[type-arg]
+    """Bands of about as many requests each, by the length of their prompts, ``[N]``."""
+    tokens = np.asarray(prompt_tokens)
+    cuts = np.quantile(tokens, np.arange(1, _BANDS) / _BANDS, method="higher")
+    band = np.searchsorted(np.unique(cuts), tokens, side="right")
+    found = []
+    for i in np.unique(band).tolist():
+        some = band == i
+        if some.sum() >= FEWEST_REQUESTS:
+            low, high = int(tokens[some].min()), int(tokens[some].max())
+            found.append(Group(f"prompts of {low} to {high} tokens", some))
+    return tuple(found)
+
+
+def category_apart(known: Known) -> Judgement:
+    """A constant for each category would have been faster than one for all, and what was served."""
+    if known.requests.categories is None:
+        return NotJudged(CATEGORIES, "a log of cycles does not name categories")
+    return _apart(known, CATEGORIES, by_category(known), "category")
+
+
+def prompt_length_apart(known: Known) -> Judgement:
+    """The same of bands of prompt lengths."""
+    return _apart(known, LENGTHS, by_length(known), "length of the prompt")
+
+
+def _apart(known: Known, name: str, groups: tuple[Group, ...], what: str) -> Finding | None:
+    if len(groups) < 2:
+        return None
+    saved = np.zeros_like(known.served_ms)
+    gains, chosen = [], []
+    halves = _halves(known.requests.tokens.size)
+    # Lengths are chosen on one half of the requests and judged on the other: groups that are alike
+    # would seem to differ on the half that they are chosen on.
+    overall = [int(np.argmin(_times(known, half)[0])) for half in halves]
+    for group in groups:
+        gain = np.zeros_like(saved)
+        for choose, judge, tau in zip(halves, halves[::-1], overall, strict=True):
+            own = int(np.argmin(_times(known, group.some & choose)[0]))
+            judged = _times(known, group.some & judge)
+            gain += np.nan_to_num(judged[:, tau] - judged[:, own])
+        gains.append(float(gain[0]))
+        chosen.append(int(np.argmin(_times(known, group.some)[0])))
+        saved += gain
+    # A policy that tells them apart already is held against the constants of the groups.
+    ahead = np.maximum(known.best_ms - known.served_ms, 0.0)
+    loss = Loss.worth_telling(saved - ahead, float(known.served_ms[0]))
+    if loss is None or len(set(chosen)) == 1:
+        return None
+    order = np.argsort(gains)[::-1]
+    return Finding(
+        name,
+        loss,
+        (
+            Figure("fastest constant tau of all", known.best_tau, style=".0f"),
+            *(Figure(f"of {groups[i].name}", chosen[i], style=".0f") for i in order),
+        ),
+        f"choose tau by {what}: routes or classes of requests with lengths of their own, or a "
+        "policy that learns from each request (`auto`)",
+        (f"most is lost in {groups[order[0]].name}",),
+    )
+
+
+def _halves(requests: int) -> tuple[BoolArray, BoolArray]:
+    """Every other request."""
+    even = np.arange(requests) % 2 == 0
+    return even, ~even
+
+
+def _times(known: Known, some: BoolArray) -> FloatArray:
+    return known.constants.times(known.resamples, some)

@@ -1,0 +1,92 @@
+"""Drafts that are too long (tokens drafted and verified for nothing), or too short (passes)."""
+
+import numpy as np
+
+from adaptive_spec._arrays import FloatArray
+from adaptive_spec.simulations.diagnosis.faults.fallback import MOSTLY
+from adaptive_spec.simulations.diagnosis.findings import (
+    Figure,
+    Finding,
+    Judgement,
+    Loss,
+    NotJudged,
+)
+from adaptive_spec.simulations.diagnosis.known import Known
+
+TOO_LONG, TOO_SHORT = "tau too long", "tau too short"
+
+
+def tau_too_long(known: Known) -> Judgement:
+    """A shorter constant length would have been faster than what was served."""
+    best = _best_length(known)
+    if best is None or best >= known.mean_tau:
+        return None
+    wasted = known.cycles.drafted - known.cycles.accepted
+    waste = known.sums(wasted) / known.sums(known.cycles.drafted)
+    return _found(
+        known,
+        TOO_LONG,
+        best,
+        Figure.of("share of drafted tokens that were thrown away", waste),
+        f"draft {best} tokens (longest draft, static tau, or a policy that weighs costs: `auto`)",
+    )
+
+
+def tau_too_short(known: Known) -> Judgement:
+    """A longer constant length would have been faster than what was served."""
+    best = _best_length(known)
+    if best is None:
+        return None
+    whole = (known.cycles.drafted > 0) & (known.cycles.accepted == known.cycles.drafted)
+    share = known.sums(whole) / known.sums(known.cycles.drafted > 0)
+    found = None
+    if best > known.mean_tau:
+        found = _found(
+            known,
+            TOO_SHORT,
+            best,
+            Figure.of("share of drafts that were accepted whole", share),
+            f"draft {best} tokens, or let a policy that weighs costs choose: `auto`",
+        )
+    # At the end of what is known, the next length might be faster still.
+    if found is None and best == known.longest_known < known.longest_allowed:
+        return NotJudged(
+            TOO_SHORT,
+            f"nothing is known of drafts beyond {known.longest_known} tokens, the longest that were "
+            f"made ({share[0]:.0%} of all drafts were accepted whole); record a trace of these "
+            "prompts, or serve a few requests with longer drafts",
+        )
+    return found
+
+
+def _best_length(known: Known) -> int | None:
+    """The fastest constant above 0; None where it is not the length that decides."""
+    if known.longest_known == 0 or known.best_tau == 0 or known.fallback_share >= MOSTLY:
+        return None
+    return known.best_tau
+
+
+def _found(known: Known, name: str, best: int, sign: Figure, advice: str) -> Finding | None:
+    loss = Loss.worth_telling(known.served_ms - known.best_ms, float(known.served_ms[0]))
+    if loss is None:
+        return None
+    evidence = (
+        Figure.of("mean tau of cycles that drafted", _mean_tau(known), ".1f"),
+        Figure("fastest constant tau", best, style=".0f"),
+        sign,
+        Figure.of("accepted tokens per cycle", _per_cycle(known)),
+    )
+    return Finding(name, loss, evidence, advice)
+
+
+def _mean_tau(known: Known) -> FloatArray:
+    asked = known.sums(known.cycles.tau > 0)
+    total = known.sums(known.cycles.tau)
+    return np.divide(total, asked, out=np.zeros_like(total), where=asked > 0)
+
+
+def _per_cycle(known: Known) -> FloatArray:
+    mean: FloatArray = known.sums(known.cycles.accepted) / known.sums(
+        np.ones_like(known.cycles.tau)
+    )
+    return mean
