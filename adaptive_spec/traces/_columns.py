@@ -177,6 +177,18 @@ def read_columns(
     return header, items
 
 
+def file_format(path: Path) -> str | None:
+    """The format that a file says it has; None where it can't be read, or says nothing."""
+    pa, pq = require("pyarrow", "trace"), require("pyarrow.parquet", "trace")
+    malformed = (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError)
+    try:
+        tags = pq.read_metadata(path).metadata or {}
+        found = json.loads(tags.get(_KEY, b"null"))["format"]
+    except (*malformed, MemoryError, pa.ArrowException):
+        return None  # whoever goes on to read it says what is wrong
+    return found if isinstance(found, str) else None
+
+
 def _check_ends(path: Path, name: str, form: FileFormat) -> None:
     """Refuses, in plain words, what is no Parquet file at all."""
     with path.open("rb") as file:

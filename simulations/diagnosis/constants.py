@@ -44,7 +44,7 @@ class ReplayedConstants:
     def of(
         flat: FlatTrace, tokens: IntArray, costs: CostModel, max_draft_tokens: int
     ) -> "ReplayedConstants":
-        """Replays every tau up to ``max_draft_tokens``, on the first ``tokens``, ``[N]``, of each."""
+        """Replays every tau up to ``max_draft_tokens`` on the first ``tokens`` of each, ``[N]``."""
         begun = np.flatnonzero(tokens)
         some = flat.take(begun)._replace(num_tokens=tokens[begun])
         time_ms = np.zeros((tokens.size, max_draft_tokens + 1))

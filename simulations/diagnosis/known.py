@@ -1,4 +1,4 @@
-"""All that a diagnosis knows of a production: what was served, at what costs, and what was promised.
+"""What a diagnosis knows of a production: what was served, at what costs, and what was promised.
 
 All times are the cost model's, of what was served as well as of what might have been: the two are
 held against each other, and another source for one of them would be a difference of its own.
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from adaptive_spec._arrays import FloatArray, IntArray
+from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec.constraints import Constraints, Feasibility
 from adaptive_spec.costs import CostModel
 from adaptive_spec.errors import CostsError, TraceError
@@ -92,7 +92,8 @@ class Known:
         Args:
           traces: run lengths, in the order in which requests were served.
           policy: what production runs.
-          costs: what cycles cost; ``costs_assumed``: whether nobody said so.
+          costs: what cycles cost.
+          costs_assumed: whether nobody said so.
           batch_size: of production, at which passes are priced.
           max_draft_tokens: longest draft that production may choose.
           promised: to the requests.
@@ -154,7 +155,10 @@ class Known:
           log: its cycles, requests in the order in which they were served.
           rule: verification rule, as logged.
           costs: what cycles cost; None for what the log's own times say.
-          max_draft_tokens, promised, verified, seed: as for a trace.
+          max_draft_tokens: as for a trace.
+          promised: likewise.
+          verified: likewise.
+          seed: likewise.
 
         Raises:
           TraceError: a log without cycles.
@@ -277,11 +281,11 @@ class Known:
         with_it = self.served_ms if self.best_tau == 0 < best else self.best_ms
         return np.maximum(self.served_ms - at_served_ms, with_it - without_ms[:, best])
 
-    def sum_by_request(self, values: FloatArray | IntArray) -> FloatArray:
+    def sum_by_request(self, values: FloatArray | IntArray | BoolArray) -> FloatArray:
         """Sums of a column of cycles, ``[C] -> [N]``."""
         return self.cycles.per_request(values, self.requests.tokens.size)
 
-    def sums(self, values: FloatArray | IntArray) -> FloatArray:
+    def sums(self, values: FloatArray | IntArray | BoolArray) -> FloatArray:
         """Sums of a column of cycles over all requests and resamples, ``[C] -> [1 + R]``."""
         return self.resamples.sums(self.sum_by_request(values))
 

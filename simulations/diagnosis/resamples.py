@@ -7,7 +7,7 @@ from adaptive_spec.simulations.bootstrap import resampled_counts
 
 _RESAMPLES = 400
 _MOST_GROUPS = 1000
-"""More requests are drawn in groups of several, dealt at random: sums vary as much, for less work."""
+"""More requests are drawn in groups of several, dealt at random: sums vary as much."""
 
 
 class Resamples:

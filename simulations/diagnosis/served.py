@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adaptive_spec._arrays import FloatArray, IntArray
+from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec.costs import CostModel
 from adaptive_spec.policy import NO_DRAFTER
 from adaptive_spec.simulations.simulator import CycleLog
@@ -73,10 +73,10 @@ class ServedCycles(NamedTuple):
         """The cycles as if that one had drafted in all of them."""
         return self._replace(drafter=np.full_like(self.drafter, drafter))
 
-    def per_request(self, values: FloatArray | IntArray, requests: int) -> FloatArray:
+    def per_request(self, values: FloatArray | IntArray | BoolArray, requests: int) -> FloatArray:
         """Sums by request, ``[C] -> [N]``."""
-        sums: FloatArray = np.bincount(self.request, weights=values, minlength=requests)
-        return sums
+        sums = np.bincount(self.request, weights=values, minlength=requests)
+        return sums.astype(np.float64)
 
     def prices(self, costs: CostModel, drafters: Sequence[str]) -> tuple[FloatArray, FloatArray]:
         """Time of drafting and of the pass of every cycle, ``[C]`` each.

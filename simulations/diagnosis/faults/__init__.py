@@ -1,7 +1,7 @@
 """The faults that a diagnosis looks for: a file for each family, a judgement for each fault.
 
-A judgement is a pure function from what is known to a finding, to None where the fault is not there,
-or to why nothing can be said.
+A judgement is a pure function from what is known to a finding, to None where the fault is not
+there, or to why nothing can be said.
 """
 
 from collections.abc import Callable

@@ -55,8 +55,7 @@ def _at_served_lengths(known: Known) -> FloatArray:
     would_emit = _emitted(np.arange(int(drafted.max(initial=0)) + 1))[drafted]
     tokens = known.resamples.sums(known.requests.tokens)
     # As many tokens in fewer cycles, each as long as those that were served.
-    whole: FloatArray = known.served_ms * tokens / known.sums(would_emit)
-    return whole
+    return known.served_ms * tokens / known.sums(would_emit)
 
 
 def _at_constants(known: Known) -> FloatArray:
@@ -67,7 +66,7 @@ def _at_constants(known: Known) -> FloatArray:
     cost_ms = np.array([sum(known.mean_prices(tau)) for tau in range(known.longest_known + 1)])
     emitted = 1.0 + often * (_emitted(np.arange(cost_ms.size)) - 1.0)
     each_ms = (cost_ms[0] + often * (cost_ms - cost_ms[0])) / emitted
-    whole: FloatArray = known.resamples.sums(requests.tokens)[:, None] * each_ms
+    whole: FloatArray = known.resamples.sums(requests.tokens)[:, None] * each_ms.astype(np.float64)
     return whole
 
 

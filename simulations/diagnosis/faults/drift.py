@@ -1,14 +1,14 @@
 """A drafter that fits less and less: acceptance that falls in the course of the requests.
 
 Pettitt's test for a change point that is not known (A Non-Parametric Approach to the Change-Point
-Problem, Applied Statistics 28(2), 1979, 126-135): with ``R_i`` the rank of request i by its share of
-right first tokens,
+Problem, Applied Statistics 28(2), 1979, 126-135): with ``R_i`` the rank of request i by its share
+of right first tokens,
 
     K = max over t of |U_t|,    U_t = 2 (R_1 + ... + R_t) - t (T + 1)
 
-and the change is where the maximum is. Ranks are taken within each category, so that categories that
-follow each other are no change; how large K gets by chance is found by permutations within each
-category instead of Pettitt's approximation. If requests of a category come in no order, a change is
+and the change is where the maximum is. Ranks are taken within each category, so that categories
+that follow each other are no change; how large K gets by chance is found by permutations within
+each category instead of Pettitt's approximation. If requests of a category come in no order, a change is
 found in a share ``FALSE_ALARM_RATE`` of all logs at most.
 """
 

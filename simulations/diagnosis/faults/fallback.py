@@ -37,7 +37,7 @@ def fallback_stuck_on(known: Known) -> Judgement:
     loss = Loss.worth_telling(known.served_ms - times[:, tau], float(known.served_ms[0]))
     if loss is None:
         return None
-    details = ()
+    details: tuple[str, ...] = ()
     if known.traces is None:
         details = (f"cycles without drafts are taken to be like the {drafts} that drafted",)
     return Finding(

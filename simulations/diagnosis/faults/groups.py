@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adaptive_spec._arrays import BoolArray, FloatArray
+from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec.simulations.diagnosis.findings import (
     Figure,
     Finding,
@@ -30,28 +30,22 @@ class Group(NamedTuple):
     some: BoolArray
 
 
-def by_category(known: Known) -> tuple[Group, ...]:
-    """The categories that are known, each with enough requests."""
-    names = np.array(known.requests.categories or ())
+def by_name(categories: Sequence[str]) -> tuple[Group, ...]:
+    """The categories, ``[N]``, that have enough requests each."""
+    names = np.array(categories)
     groups = (Group(f"category {name or '(none)'}", names == name) for name in np.unique(names))
     return tuple(group for group in groups if group.some.sum() >= FEWEST_REQUESTS)
 
 
-def by_length(known: Known) -> tuple[Group, ...]:
-    """Bands of prompt lengths, each with enough requests."""
-    return bands(known.requests.prompt_tokens)
-
-
-def bands(prompt_tokens: Sequence[int] | np.ndarray) -> tuple[Group, ...]:  # type: ignore[type-arg]
+def bands(prompt_tokens: IntArray) -> tuple[Group, ...]:
     """Bands of about as many requests each, by the length of their prompts, ``[N]``."""
-    tokens = np.asarray(prompt_tokens)
-    cuts = np.quantile(tokens, np.arange(1, _BANDS) / _BANDS, method="higher")
-    band = np.searchsorted(np.unique(cuts), tokens, side="right")
+    cuts = np.quantile(prompt_tokens, np.arange(1, _BANDS) / _BANDS, method="higher")
+    band = np.searchsorted(np.unique(cuts), prompt_tokens, side="right")
     found = []
     for i in np.unique(band).tolist():
         some = band == i
         if some.sum() >= FEWEST_REQUESTS:
-            low, high = int(tokens[some].min()), int(tokens[some].max())
+            low, high = int(prompt_tokens[some].min()), int(prompt_tokens[some].max())
             found.append(Group(f"prompts of {low} to {high} tokens", some))
     return tuple(found)
 
@@ -60,12 +54,12 @@ def category_apart(known: Known) -> Judgement:
     """A constant for each category would have been faster than one for all, and what was served."""
     if known.requests.categories is None:
         return NotJudged(CATEGORIES, "a log of cycles does not name categories")
-    return _apart(known, CATEGORIES, by_category(known), "category")
+    return _apart(known, CATEGORIES, by_name(known.requests.categories), "category")
 
 
 def prompt_length_apart(known: Known) -> Judgement:
     """The same of bands of prompt lengths."""
-    return _apart(known, LENGTHS, by_length(known), "length of the prompt")
+    return _apart(known, LENGTHS, bands(known.requests.prompt_tokens), "length of the prompt")
 
 
 def _apart(known: Known, name: str, groups: tuple[Group, ...], what: str) -> Finding | None:

@@ -52,9 +52,9 @@ def tau_too_short(known: Known) -> Judgement:
     if found is None and best == known.longest_known < known.longest_allowed:
         return NotJudged(
             TOO_SHORT,
-            f"nothing is known of drafts beyond {known.longest_known} tokens, the longest that were "
-            f"made ({share[0]:.0%} of all drafts were accepted whole); record a trace of these "
-            "prompts, or serve a few requests with longer drafts",
+            f"nothing is known of drafts beyond {known.longest_known} tokens, the longest made "
+            f"({share[0]:.0%} of all drafts were accepted whole); record a trace of these prompts, "
+            "or serve a few requests with longer drafts",
         )
     return found
 

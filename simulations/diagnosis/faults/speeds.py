@@ -13,9 +13,9 @@ from adaptive_spec.simulations.diagnosis.limits import Limited
 SLOW, NOT_PARALLEL, SATURATED = "drafter too slow", "verification not parallel", "batch saturated"
 
 MOST_DRAFT = 0.25
-"""Time of a drafted token, in plain passes, from which a drafter is slow: even one with four of five
-tokens accepted then makes decoding 1.7 times as fast at best (``(1 - a**(t + 1)) / (1 - a) / (1 + c
-t)``, Leviathan et al., ICML 2023, theorem 3.8)."""
+"""Time of a drafted token, in plain passes, from which a drafter is slow: even with four of five
+tokens accepted it then makes decoding 1.7 times as fast at best (``(1 - a**(t + 1)) / (1 - a) / (1
++ c t)``, Leviathan et al., ICML 2023, theorem 3.8)."""
 MOST_VERIFY = 0.2
 """Time of one more verified token, in plain passes, from which a pass is hardly parallel: five of
 them cost as much as the pass that they are to save."""
