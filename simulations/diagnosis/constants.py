@@ -79,6 +79,7 @@ class LoggedConstants:
         drafters: tuple[str, ...],
         *,
         only_drafting: bool = False,
+        hopeful_up_to: int | None = None,
     ) -> "LoggedConstants":
         """From cycles and the tokens of each request, ``[N]``.
 
@@ -89,13 +90,17 @@ class LoggedConstants:
           drafters: names.
           only_drafting: leaves out cycles that were not asked to draft, and takes the others to
             stand for them.
+          hopeful_up_to: the longest tau to tell of, with drafts that were accepted whole taken to
+            go on as far as need be; None for what is certain, of drafts that were made.
         """
-        taus = np.arange(int(cycles.drafted.max(initial=0)) + 1)
+        hopeful = hopeful_up_to is not None
+        taus = np.arange(1 + (hopeful_up_to or int(cycles.drafted.max(initial=0))))
         cost_ms, emitted = np.zeros((2, tokens.size, taus.size))
         chosen = np.flatnonzero(cycles.tau > 0) if only_drafting else np.arange(cycles.tau.size)
         for begin in range(0, chosen.size, _CYCLES_AT_ONCE):
             some = cycles.some(chosen[begin : begin + _CYCLES_AT_ONCE])
-            accepted = np.minimum(some.accepted[:, None], taus)
+            whole = hopeful & (some.drafted > 0) & (some.accepted == some.drafted)
+            accepted = np.minimum(np.where(whole, taus.size, some.accepted)[:, None], taus)
             np.add.at(emitted, some.request, accepted + 1.0)
             np.add.at(cost_ms, some.request, _cost_of_each(some, costs, drafters, taus.size - 1))
         return LoggedConstants(tokens, cost_ms, emitted)

@@ -223,6 +223,20 @@ class Known:
         """At the costs as they are."""
         return self.constants_at(self.costs)
 
+    def hopeful_ms(self) -> FloatArray:
+        """Least time that constants might have taken, for all that a log tells, ``[1 + R, K + 1]``.
+
+        Up to the longest draft that production may choose.
+        """
+        hopeful = LoggedConstants.of(
+            self.cycles,
+            self.requests.tokens,
+            self.costs,
+            self.drafters,
+            hopeful_up_to=self.longest_allowed,
+        )
+        return hopeful.times(self.resamples)
+
     @cached_property
     def constant_ms(self) -> FloatArray:
         """Time of every constant tau, ``[1 + R, K + 1]``."""

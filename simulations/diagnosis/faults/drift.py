@@ -7,9 +7,9 @@ of right first tokens,
     K = max over t of |U_t|,    U_t = 2 (R_1 + ... + R_t) - t (T + 1)
 
 and the change is where the maximum is. Ranks are taken within each category, so that categories
-that follow each other are no change; how large K gets by chance is found by permutations within
-each category instead of Pettitt's approximation. If requests of a category come in no order, a change is
-found in a share ``FALSE_ALARM_RATE`` of all logs at most.
+that follow each other are no change. How large K gets by chance is found by permutations within
+each category, instead of by Pettitt's approximation: where the requests of a category come in no
+order, a change is found with a chance of ``FALSE_ALARM_RATE`` at most.
 """
 
 from typing import NamedTuple

@@ -39,7 +39,6 @@ def tau_too_short(known: Known) -> Judgement:
         return None
     whole = (known.cycles.drafted > 0) & (known.cycles.accepted == known.cycles.drafted)
     share = known.sums(whole) / known.sums(known.cycles.drafted > 0)
-    found = None
     if best > known.mean_tau:
         found = _found(
             known,
@@ -48,15 +47,25 @@ def tau_too_short(known: Known) -> Judgement:
             Figure.of("share of drafts that were accepted whole", share),
             f"draft {best} tokens, or let a policy that weighs costs choose: `auto`",
         )
-    # At the end of what is known, the next length might be faster still.
-    if found is None and best == known.longest_known < known.longest_allowed:
+        if found is not None:
+            return found
+    if _might_be_too_short(known, best):
         return NotJudged(
             TOO_SHORT,
-            f"nothing is known of drafts beyond {known.longest_known} tokens, the longest made "
-            f"({share[0]:.0%} of all drafts were accepted whole); record a trace of these prompts, "
-            "or serve a few requests with longer drafts",
+            f"{share[0]:.0%} of the drafts were accepted whole, and nothing is known of how they "
+            "would have gone on; record a trace of these prompts with longer drafts",
         )
-    return found
+    return None
+
+
+def _might_be_too_short(known: Known, best: int) -> bool:
+    """Whether longer drafts than are known of would pay if all went on as well as can be."""
+    if known.traces is not None:
+        return best == known.longest_known < known.longest_allowed
+    hopeful_ms = known.hopeful_ms()
+    longer = int(np.argmin(hopeful_ms[0]))
+    loss = Loss.worth_telling(known.served_ms - hopeful_ms[:, longer], float(known.served_ms[0]))
+    return longer > known.mean_tau and loss is not None
 
 
 def _best_length(known: Known) -> int | None:

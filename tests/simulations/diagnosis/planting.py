@@ -18,7 +18,7 @@ COSTS = ConstantCosts(draft=0.125, verify=0.05)
 def texts(
     *hazards: float,
     sequences: int = 30,
-    tokens: int = 64,
+    tokens: int = 40,
     categories: Sequence[str] = ("",),
     prompts: Sequence[int] = (32,),
 ) -> TraceSet:

@@ -38,12 +38,12 @@ PLANTED: dict[str, tuple[Callable[[], Known], ...]] = {
         lambda: Known.of_log(logged(GOOD, "fixed:tau=4"), "typical (lossy)"),
     ),
     "budget infeasible": (
-        lambda: Known.of_trace(GOOD, "fixed:tau=4", costs=COSTS, promised=promising(9)),
+        lambda: Known.of_trace(GOOD, "fixed:tau=4", costs=COSTS, promised=promising(6)),
         lambda: Known.of_trace(GOOD, "fixed:tau=4", costs=COSTS, promised=promising(0.2, "token")),
         lambda: Known.of_trace(
-            GOOD, "fixed:tau=4", costs=COSTS, promised=Constraints(latency=LatencyTarget(9.0))
+            GOOD, "fixed:tau=4", costs=COSTS, promised=Constraints(latency=LatencyTarget(6.0))
         ),
-        lambda: Known.of_log(logged(GOOD, "fixed:tau=10"), promised=promising(9)),
+        lambda: Known.of_log(logged(GOOD, "fixed:tau=10"), promised=promising(6)),
     ),
     "drafter mismatched": (
         lambda: Known.of_trace(texts(0.95), "fixed:tau=4", costs=COSTS),
@@ -62,10 +62,7 @@ PLANTED: dict[str, tuple[Callable[[], Known], ...]] = {
         lambda: Known.of_trace(GOOD, "fixed:tau=10", costs=COSTS),
         lambda: Known.of_log(logged(GOOD, "fixed:tau=10")),
     ),
-    "tau too short": (
-        lambda: Known.of_trace(GOOD, "fixed:tau=1", costs=COSTS),
-        lambda: Known.of_log(logged(GOOD, "fixed:tau=1") + logged(texts(0.2), "fixed:tau=6")[:80]),
-    ),
+    "tau too short": (lambda: Known.of_trace(GOOD, "fixed:tau=1", costs=COSTS),),
     "drafter too slow": (
         lambda: Known.of_trace(GOOD, "fixed:tau=1", costs=ConstantCosts(0.6, 0.02)),
         lambda: Known.of_trace(GOOD, "fixed:tau=0", costs=ConstantCosts(1.5, 0.02)),
@@ -102,11 +99,11 @@ SPARED: dict[str, tuple[Callable[[], Known], ...]] = {
         lambda: Known.of_trace(GOOD, "fixed:tau=4", costs=COSTS, verified=verified()),
     ),
     "budget infeasible": (
-        lambda: Known.of_trace(GOOD, "fixed:tau=4", costs=COSTS, promised=promising(19)),
+        lambda: Known.of_trace(GOOD, "fixed:tau=4", costs=COSTS, promised=promising(12)),
         lambda: Known.of_trace(
-            GOOD, "fixed:tau=4", costs=COSTS, promised=Constraints(latency=LatencyTarget(60.0))
+            GOOD, "fixed:tau=4", costs=COSTS, promised=Constraints(latency=LatencyTarget(40.0))
         ),
-        lambda: Known.of_log(logged(GOOD, "fixed:tau=10"), promised=promising(19)),
+        lambda: Known.of_log(logged(GOOD, "fixed:tau=10"), promised=promising(12)),
     ),
     "drafter mismatched": (lambda: Known.of_trace(HARD, "fixed:tau=4", costs=COSTS),),
     "fallback stuck on": (lambda: Known.of_trace(HARD, "fixed:tau=0", costs=HARD_COSTS),),
