@@ -10,7 +10,7 @@ from adaptive_spec.cli.constraint_options import ConstraintOptions
 from adaptive_spec.cli.diagnosis_output import print_diagnosis, rivalry_table
 from adaptive_spec.cli.output import note, progress, show, write_json
 from adaptive_spec.cli.simulate import DEFAULT_COSTS
-from adaptive_spec.cli.traces import need_signals, priced_trace
+from adaptive_spec.cli.traces import need_signals
 from adaptive_spec.constraints import Constraints
 from adaptive_spec.cost_files import parse_costs
 from adaptive_spec.costs import CostModel, MeasuredCosts
@@ -113,7 +113,8 @@ def diagnose(
         else:
             spec = policy or DEFAULT_POLICY
             priced = model or parse_costs(DEFAULT_COSTS)
-            traces = priced_trace(trace, priced, signals=need_signals([make_policy(spec)]))
+            traces = read_trace(trace, signals=need_signals([make_policy(spec)]))
+            priced.require_drafters(traces.info.drafter_names)
             bar.update(task, description=f"replaying {spec}")
             known = Known.of_trace(
                 traces,

@@ -15,7 +15,7 @@ import numpy as np
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec.costs import CostModel
 from adaptive_spec.policies.fixed import Fixed
-from adaptive_spec.simulations.diagnosis.resamples import Resamples
+from adaptive_spec.simulations.diagnosis.resamples import Resamples, ratio
 from adaptive_spec.simulations.diagnosis.served import ServedCycles
 from adaptive_spec.simulations.simulator import replay
 from adaptive_spec.traces.flat import FlatTrace
@@ -109,8 +109,7 @@ class LoggedConstants:
         tokens = resamples.sums(_of(self.tokens, some))[:, None]
         cost_ms = resamples.sums(_of(self.cost_ms, some))
         emitted = resamples.sums(_of(self.emitted, some))
-        nothing = np.full_like(cost_ms, np.nan)
-        return np.divide(tokens * cost_ms, emitted, out=nothing, where=emitted > 0)
+        return ratio(tokens * cost_ms, emitted)
 
 
 def _cost_of_each(

@@ -8,6 +8,7 @@ from adaptive_spec.simulations.bootstrap import Interval
 from adaptive_spec.simulations.diagnosis.faults import FAULTS
 from adaptive_spec.simulations.diagnosis.findings import Finding, NotJudged
 from adaptive_spec.simulations.diagnosis.known import FEW_REQUESTS, Known
+from adaptive_spec.simulations.diagnosis.resamples import interval_of
 from adaptive_spec.traces.exactness import MEANING
 
 
@@ -93,9 +94,9 @@ def diagnose(known: Known, on_progress: Callable[[str], None] | None = None) -> 
         known.costs.time_unit,
         known.requests.tokens.size,
         int(known.requests.tokens.sum()),
-        Interval.of(known.served_ms),
-        Interval.of(known.constant_ms[:, 0]),
-        Interval.of(known.best_ms),
+        interval_of(known.served_ms),
+        interval_of(known.constant_ms[:, 0]),
+        interval_of(known.best_ms),
         known.best_tau,
         notes,
     )

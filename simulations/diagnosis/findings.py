@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from adaptive_spec._arrays import FloatArray
 from adaptive_spec.simulations.bootstrap import Interval
+from adaptive_spec.simulations.diagnosis.resamples import interval_of
 
 WORTH_TELLING = 0.03
 """Share of the served time below which a loss is not what holds speed back. Rules that learn while
@@ -30,7 +29,7 @@ class Figure(NamedTuple):
     @staticmethod
     def of(what: str, samples: FloatArray, style: str = ".2f") -> "Figure":
         """A figure from its point estimate and resamples, ``[1 + R]``."""
-        interval = Interval.of(samples)
+        interval = interval_of(samples)
         return Figure(what, interval.value, interval, style)
 
     def as_dict(self) -> dict[str, Any]:

@@ -162,7 +162,8 @@ class Known:
 
         Raises:
           TraceError: a log without cycles.
-          CostsError: no costs, and a log without times, or with drafts of one length only.
+          CostsError: no costs, and a log without times, or with drafts of one length only; or the
+            price of a drafter that did not draft.
         """
         if not log:
             raise TraceError("cycle log: holds no cycles")
@@ -180,8 +181,10 @@ class Known:
                 notes.append(
                     "no cycle without a draft was logged: the time of a plain pass is extrapolated"
                 )
-        elif has_times(log):
-            notes.append("the log's own times are left aside, since costs were given")
+        else:
+            costs.require_drafters(drafters)
+            if has_times(log):
+                notes.append("the log's own times are left aside, since costs were given")
         return Known(
             requests,
             cycles,

@@ -3,7 +3,7 @@
 import numpy as np
 
 from adaptive_spec._arrays import FloatArray, IntArray
-from adaptive_spec.simulations.bootstrap import resampled_counts
+from adaptive_spec.simulations.bootstrap import Interval, resampled_counts
 
 _RESAMPLES = 400
 _MOST_GROUPS = 1000
@@ -33,3 +33,16 @@ class Resamples:
         np.add.at(grouped, self._group, values)
         totals: FloatArray = self._weights @ grouped
         return totals
+
+
+def ratio(top: FloatArray, bottom: FloatArray) -> FloatArray:
+    """Sums over sums; NaN in resamples that have nothing to divide by."""
+    nothing = np.full(np.broadcast_shapes(top.shape, bottom.shape), np.nan)
+    return np.divide(top, bottom, out=nothing, where=bottom > 0)
+
+
+def interval_of(samples: FloatArray) -> Interval:
+    """The point estimate with the interval of the resamples that tell something, ``[1 + R]``."""
+    told = ~np.isnan(samples)
+    told[0] = True
+    return Interval.of(samples[told])

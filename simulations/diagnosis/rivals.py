@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from adaptive_spec._arrays import BoolArray, FloatArray
+from adaptive_spec._arrays import FloatArray
 from adaptive_spec.costs import CostModel
 from adaptive_spec.errors import ConfigError
 from adaptive_spec.policies.fixed import Fixed
@@ -19,7 +19,7 @@ from adaptive_spec.registry import make_policy
 from adaptive_spec.simulations.bootstrap import Interval
 from adaptive_spec.simulations.diagnosis.faults.groups import Group, bands, by_name
 from adaptive_spec.simulations.diagnosis.limits import InBatch
-from adaptive_spec.simulations.diagnosis.resamples import Resamples
+from adaptive_spec.simulations.diagnosis.resamples import Resamples, interval_of, ratio
 from adaptive_spec.simulations.simulator import replay
 from adaptive_spec.traces.records import TraceSet
 
@@ -208,16 +208,11 @@ def _groups(traces: TraceSet) -> tuple[Group, ...]:
 
 def _contest(size: int, group: Group, times_ms: FloatArray, resamples: Resamples) -> Contest:
     """The ratios of some requests; ``times_ms``: ``[N, 3]`` of plain decoding and of the two."""
-    sums = resamples.sums(times_ms * _column(group.some))
-    plain, first, second = sums[sums[:, 0] > 0].T
+    plain, first, second = resamples.sums(times_ms * group.some[:, None]).T
     return Contest(
         size,
         group.name,
         int(group.some.sum()),
-        (Interval.of(plain / first), Interval.of(plain / second)),
-        Interval.of(first / second),
+        (interval_of(ratio(plain, first)), interval_of(ratio(plain, second))),
+        interval_of(ratio(first, second)),
     )
-
-
-def _column(some: BoolArray) -> FloatArray:
-    return some[:, None].astype(np.float64)

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -9,6 +10,7 @@ from tests.cli.running import refuse, succeed
 from tests.simulations.diagnosis.planting import logged, of_rule, texts
 from tests.simulations.diagnosis.test_rivals import named
 from tests.tiny_pair import TinyPair
+from tests.traces.test_cycles import Cycle, Request
 
 COSTS = ("--costs", "draft=0.125,verify=0.05")
 
@@ -54,35 +56,23 @@ def test_promises_that_cannot_be_kept(planted: Path) -> None:
     assert "1. budget infeasible" in out
 
 
-class _Request:
-    """A request of a log that was read, to be written again."""
-
-    def __init__(self, name: str, cycles: list[object]) -> None:
-        self.id = name
-        self.cycles = cycles
-
-
-class _Cycle:
-    def __init__(self, logged: object) -> None:
-        self._logged = logged
-        self.signals = None
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._logged, name)
-
-
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
-    cycles = logged(texts(0.25), "fixed:tau=10")
-    ids = dict.fromkeys(cycle.id for cycle in cycles)
-    requests = [_Request(name, [_Cycle(c) for c in cycles if c.id == name]) for name in ids]
-    write_cycles(requests, tmp_path / "cycles.parquet", rule="greedy")  # type: ignore[arg-type]
+    requests: dict[str, list[Cycle]] = {}
+    for cycle in logged(texts(0.25), "fixed:tau=10"):
+        fields = {f.name: getattr(cycle, f.name, None) for f in dataclasses.fields(Cycle)}
+        requests.setdefault(cycle.id, []).append(Cycle(**fields))
+    finished = [Request(name, tuple(cycles)) for name, cycles in requests.items()]
+    write_cycles(finished, tmp_path / "cycles.parquet", rule="typical (lossy)")
     return tmp_path / "cycles.parquet"
 
 
 def test_a_log_is_diagnosed_at_its_own_times(log: Path) -> None:
     found = succeed("diagnose", log, "--json", "-").json()
-    assert found["findings"][0]["name"] == "tau too long"
+    assert [one["name"] for one in found["findings"]] == [
+        "output differs from plain decoding",
+        "tau too long",
+    ]
     assert found["policy"] == "as logged"
     assert "the log's own times" in found["costs"]
     for option in (("--policy", "auto"), ("--batch-size", "4")):

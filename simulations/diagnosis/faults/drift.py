@@ -26,6 +26,7 @@ from adaptive_spec.simulations.diagnosis.findings import (
     NotJudged,
 )
 from adaptive_spec.simulations.diagnosis.known import Known
+from adaptive_spec.simulations.diagnosis.resamples import ratio
 
 NAME = "drafter due for replacement"
 
@@ -118,22 +119,13 @@ def drafter_due(known: Known) -> Judgement:
 
 def _lost(known: Known, some: BoolArray, late: BoolArray) -> FloatArray:
     """Time that requests took after the change beyond what as many tokens took before it."""
-    ms, tokens = known.request_ms, known.requests.tokens
-    sums = known.resamples.sums
-    tokens_before = sums(tokens * (some & ~late))
-    pace = np.divide(
-        sums(ms * (some & ~late)),
-        tokens_before,
-        out=np.full_like(tokens_before, np.nan),
-        where=tokens_before > 0,
-    )
-    lost: FloatArray = np.nan_to_num(sums(ms * (some & late)) - pace * sums(tokens * (some & late)))
+    ms, tokens, sums = known.request_ms, known.requests.tokens, known.resamples.sums
+    before, after = some & ~late, some & late
+    pace = ratio(sums(ms * before), sums(tokens * before))
+    lost: FloatArray = np.nan_to_num(sums(ms * after) - pace * sums(tokens * after))
     return lost
 
 
 def _share_right(known: Known, some: BoolArray) -> FloatArray:
-    requests = known.requests
-    share: FloatArray = known.resamples.sums(requests.agreed * some) / np.maximum(
-        known.resamples.sums(requests.proposed * some), 1
-    )
-    return share
+    requests, sums = known.requests, known.resamples.sums
+    return ratio(sums(requests.agreed * some), sums(requests.proposed * some))

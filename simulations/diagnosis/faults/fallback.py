@@ -10,6 +10,7 @@ from adaptive_spec.simulations.diagnosis.findings import (
     NotJudged,
 )
 from adaptive_spec.simulations.diagnosis.known import Known
+from adaptive_spec.simulations.diagnosis.resamples import ratio
 
 STUCK_ON, STUCK_OFF = "fallback stuck on", "fallback stuck off"
 
@@ -30,7 +31,9 @@ def fallback_stuck_on(known: Known) -> Judgement:
             f"the log holds {drafts} drafts, too few to say what the others would have brought; "
             "record a trace of these prompts",
         )
-    times = known.constants_at(known.costs, only_drafting=True).times(known.resamples)
+    times = known.constant_ms
+    if known.traces is None:
+        times = known.constants_at(known.costs, only_drafting=True).times(known.resamples)
     tau = int(np.argmin(times[0]))
     if tau == 0:
         return None
@@ -46,7 +49,7 @@ def fallback_stuck_on(known: Known) -> Judgement:
         (
             Figure("share of cycles that did not draft", known.fallback_share),
             Figure("fastest constant tau", tau, style=".0f"),
-            Figure.of("its speed over plain decoding", times[:, 0] / times[:, tau]),
+            Figure.of("its speed over plain decoding", ratio(times[:, 0], times[:, tau])),
         ),
         "look for what turned drafting off (a threshold on acceptance, a limit on the batch, costs "
         "that are out of date) and for what should turn it on again; `auto` keeps looking how "
@@ -67,7 +70,7 @@ def fallback_stuck_off(known: Known) -> Judgement:
         loss,
         (
             Figure("share of cycles that did not draft", known.fallback_share),
-            Figure.of("speed over plain decoding", known.best_ms / known.served_ms),
+            Figure.of("speed over plain decoding", ratio(known.best_ms, known.served_ms)),
         ),
         "turn drafting off for these requests, or take a policy that can (tau = 0 in `marginal`, "
         "`portfolio` and `auto`); then see what below makes drafts not pay",

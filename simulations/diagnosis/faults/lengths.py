@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from adaptive_spec._arrays import FloatArray
 from adaptive_spec.simulations.diagnosis.faults.fallback import MOSTLY
 from adaptive_spec.simulations.diagnosis.findings import (
     Figure,
@@ -12,6 +11,7 @@ from adaptive_spec.simulations.diagnosis.findings import (
     NotJudged,
 )
 from adaptive_spec.simulations.diagnosis.known import Known
+from adaptive_spec.simulations.diagnosis.resamples import ratio
 
 TOO_LONG, TOO_SHORT = "tau too long", "tau too short"
 
@@ -22,7 +22,7 @@ def tau_too_long(known: Known) -> Judgement:
     if best is None or best >= known.mean_tau:
         return None
     wasted = known.cycles.drafted - known.cycles.accepted
-    waste = known.sums(wasted) / known.sums(known.cycles.drafted)
+    waste = ratio(known.sums(wasted), known.sums(known.cycles.drafted))
     return _found(
         known,
         TOO_LONG,
@@ -38,7 +38,7 @@ def tau_too_short(known: Known) -> Judgement:
     if best is None:
         return None
     whole = (known.cycles.drafted > 0) & (known.cycles.accepted == known.cycles.drafted)
-    share = known.sums(whole) / known.sums(known.cycles.drafted > 0)
+    share = ratio(known.sums(whole), known.sums(known.cycles.drafted > 0))
     if best > known.mean_tau:
         found = _found(
             known,
@@ -79,23 +79,13 @@ def _found(known: Known, name: str, best: int, sign: Figure, advice: str) -> Fin
     loss = Loss.worth_telling(known.served_ms - known.best_ms, float(known.served_ms[0]))
     if loss is None:
         return None
+    cycles = known.cycles
+    tau = ratio(known.sums(cycles.tau), known.sums(cycles.tau > 0))
+    all_cycles = known.sums(np.ones_like(cycles.tau))
     evidence = (
-        Figure.of("mean tau of cycles that drafted", _mean_tau(known), ".1f"),
+        Figure.of("mean tau of cycles that were asked to draft", tau, ".1f"),
         Figure("fastest constant tau", best, style=".0f"),
         sign,
-        Figure.of("accepted tokens per cycle", _per_cycle(known)),
+        Figure.of("accepted tokens per cycle", ratio(known.sums(cycles.accepted), all_cycles)),
     )
     return Finding(name, loss, evidence, advice)
-
-
-def _mean_tau(known: Known) -> FloatArray:
-    asked = known.sums(known.cycles.tau > 0)
-    total = known.sums(known.cycles.tau)
-    return np.divide(total, asked, out=np.zeros_like(total), where=asked > 0)
-
-
-def _per_cycle(known: Known) -> FloatArray:
-    mean: FloatArray = known.sums(known.cycles.accepted) / known.sums(
-        np.ones_like(known.cycles.tau)
-    )
-    return mean

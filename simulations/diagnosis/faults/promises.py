@@ -8,6 +8,7 @@ from adaptive_spec.constraints.frontier import Recent
 from adaptive_spec.constraints.survival import Survival
 from adaptive_spec.simulations.diagnosis.findings import Figure, Finding, Judgement, NotJudged
 from adaptive_spec.simulations.diagnosis.known import Known
+from adaptive_spec.simulations.diagnosis.resamples import ratio
 from adaptive_spec.simulations.hindsight import least_passes
 
 NAME = "budget infeasible"
@@ -56,7 +57,7 @@ def _counted(known: Known, budget: PassBudget, average: float) -> Finding | None
     units = np.ones(len(known.traces))
     if budget.per == "token":
         units = np.array([sequence.run_lengths.size for sequence in known.traces], np.float64)
-    least = known.resamples.sums(passes) / np.maximum(known.resamples.sums(units), 1.0)
+    least = ratio(known.resamples.sums(passes), known.resamples.sums(units))
     figure = Figure.of(f"least passes possible per {budget.per}", least)
     assert figure.interval is not None
     if figure.interval.low <= average:

@@ -9,6 +9,7 @@ from adaptive_spec.simulations.diagnosis.findings import (
 )
 from adaptive_spec.simulations.diagnosis.known import Known
 from adaptive_spec.simulations.diagnosis.limits import Limited
+from adaptive_spec.simulations.diagnosis.resamples import ratio
 
 SLOW, NOT_PARALLEL, SATURATED = "drafter too slow", "verification not parallel", "batch saturated"
 
@@ -40,7 +41,7 @@ def drafter_too_slow(known: Known) -> Judgement:
     ]
     if not slow:
         return None
-    share = known.sums(known.prices_ms[0]) / known.served_ms
+    share = ratio(known.sums(known.prices_ms[0]), known.served_ms)
     return _found(
         known,
         SLOW,

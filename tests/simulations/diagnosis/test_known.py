@@ -1,6 +1,7 @@
 """What is known of a production: of traces by replay, of logs by what their cycles tell."""
 
 import dataclasses
+import json
 import math
 
 import numpy as np
@@ -174,6 +175,16 @@ def test_change_points_are_rare_where_there_are_none() -> None:
         values = np.round(generator.normal(size=30) + 5.0 * stratum, 1)  # with ties
         alarms += change_point(values, stratum, generator).p_value <= 0.01
     assert alarms <= 5  # six or more with a chance of 1 in 2000
+
+
+def test_resamples_that_drew_nothing_of_a_kind_tell_nothing_of_it() -> None:
+    """Of 12 requests one was drafted for: a third of the resamples know no draft."""
+    only_one = logged(texts(0.3, sequences=1), "fixed:tau=10")
+    others = [
+        dataclasses.replace(cycle, id=f"plain/{cycle.id}")
+        for cycle in logged(texts(0.3, sequences=11), "fixed:tau=0")
+    ]
+    json.dumps(diagnose(Known.of_log(only_one + others, costs=COSTS)).as_dict(), allow_nan=False)
 
 
 def test_many_requests_are_drawn_in_groups_with_the_same_spread() -> None:
