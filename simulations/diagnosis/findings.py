@@ -58,12 +58,10 @@ class Loss:
           lost_ms: ``[1 + R]`` point estimate and resamples.
           served_ms: what was served took.
         """
-        ms = Interval.of(lost_ms)
-        if not (
-            np.isfinite(lost_ms).all() and ms.low > 0 and ms.value >= WORTH_TELLING * served_ms
-        ):
-            return None
-        return Loss(ms, ms.value / served_ms)
+        ms = interval_of(lost_ms)
+        if ms.low > 0 and ms.value >= WORTH_TELLING * served_ms:
+            return Loss(ms, ms.value / served_ms)
+        return None
 
 
 @dataclass(frozen=True)
