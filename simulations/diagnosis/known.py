@@ -16,7 +16,7 @@ from adaptive_spec.constraints import Constraints, Feasibility
 from adaptive_spec.costs import CostModel
 from adaptive_spec.errors import CostsError, TraceError
 from adaptive_spec.policy import Policy
-from adaptive_spec.registry import make_policy
+from adaptive_spec.registry import make_policy, policy_spec
 from adaptive_spec.simulations.diagnosis.constants import (
     Constants,
     LoggedConstants,
@@ -122,7 +122,7 @@ class Known:
         return Known(
             emitted,
             cycles,
-            str(policy),
+            policy if isinstance(policy, str) else policy_spec(policy),
             traces.info.drafter_names,
             priced,
             costs_assumed,

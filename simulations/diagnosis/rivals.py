@@ -15,7 +15,7 @@ from adaptive_spec.costs import CostModel
 from adaptive_spec.errors import ConfigError
 from adaptive_spec.policies.fixed import Fixed
 from adaptive_spec.policy import Policy
-from adaptive_spec.registry import make_policy
+from adaptive_spec.registry import make_policy, policy_spec
 from adaptive_spec.simulations.bootstrap import Interval
 from adaptive_spec.simulations.diagnosis.faults.groups import Group, bands, by_name
 from adaptive_spec.simulations.diagnosis.limits import InBatch
@@ -157,8 +157,9 @@ def rivalry(
                 on_progress(f"{name}, batch of {size}")
             times.append(replay(chosen, traces, **options).time_ms)
         contests += [_contest(size, group, np.array(times).T, resamples) for group in groups]
+    spec = policy if isinstance(policy, str) else policy_spec(policy)
     left_out = len(first) + len(second) - 2 * len(one)
-    return Rivalry(names, tuple(contests), len(one), left_out, str(policy), str(costs))
+    return Rivalry(names, tuple(contests), len(one), left_out, spec, str(costs))
 
 
 def _common(first: TraceSet, second: TraceSet) -> tuple[list[int], list[int]]:

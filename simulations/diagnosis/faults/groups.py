@@ -67,7 +67,7 @@ def _apart(known: Known, name: str, groups: tuple[Group, ...], what: str) -> Fin
         return None
     saved = np.zeros_like(known.served_ms)
     gains, chosen = [], []
-    halves = _halves(known.requests.tokens.size)
+    halves = _halves(groups)
     # Lengths are chosen on one half of the requests and judged on the other: groups that are alike
     # would seem to differ on the half that they are chosen on.
     overall = [int(np.argmin(_times(known, half)[0])) for half in halves]
@@ -99,10 +99,13 @@ def _apart(known: Known, name: str, groups: tuple[Group, ...], what: str) -> Fin
     )
 
 
-def _halves(requests: int) -> tuple[BoolArray, BoolArray]:
-    """Every other request."""
-    even = np.arange(requests) % 2 == 0
-    return even, ~even
+def _halves(groups: tuple[Group, ...]) -> tuple[BoolArray, BoolArray]:
+    """Every other request of each group, whatever the order; those of no group are in neither."""
+    first, second = np.zeros((2, groups[0].some.size), np.bool_)
+    for group in groups:
+        members = np.flatnonzero(group.some)
+        first[members[::2]] = second[members[1::2]] = True
+    return first, second
 
 
 def _times(known: Known, some: BoolArray) -> FloatArray:
