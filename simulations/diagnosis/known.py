@@ -53,7 +53,7 @@ class Known:
       traces: None for a log.
       rule: verification rule, as recorded; ``verified``: what checking the output found.
       promised: to the requests; ``feasibility``: what the controller found in replay.
-      resamples: of the requests.
+      resamples: of the requests; ``seed``: of these, and of what is drawn besides.
       notes: what else is to be known of all this.
     """
 
@@ -72,6 +72,7 @@ class Known:
     promised: Constraints
     feasibility: Feasibility | None
     resamples: Resamples
+    seed: int
     notes: tuple[str, ...] = ()
 
     @staticmethod
@@ -135,6 +136,7 @@ class Known:
             promised,
             next(iter(run.feasibility.values()), None),
             Resamples(len(traces), np.random.default_rng(seed)),
+            seed,
             tuple(notes),
         )
 
@@ -201,6 +203,7 @@ class Known:
             promised or Constraints(),
             None,
             Resamples(requests.tokens.size, np.random.default_rng(seed)),
+            seed,
             tuple(notes),
         )
 

@@ -88,7 +88,7 @@ def drafter_due(known: Known) -> Judgement:
     _, stratum = np.unique(
         np.array(requests.categories or [""] * requests.tokens.size), return_inverse=True
     )
-    change = change_point(right, stratum[told], np.random.default_rng(0))
+    change = change_point(right, stratum[told], np.random.default_rng(known.seed))
     if change.p_value > FALSE_ALARM_RATE:
         return None
     first = int(told[change.first_after])

@@ -1,6 +1,7 @@
 """Every fault is told first where it was planted, and not at all where it almost was."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -144,8 +145,13 @@ def names(found: Diagnosis) -> list[str]:
     return [finding.name for finding in found.findings]
 
 
-def cases(of: dict[str, tuple[Callable[[], Known], ...]]) -> list[tuple[str, int]]:
-    return [(name, i) for name, builders in of.items() for i in range(len(builders))]
+def cases(of: dict[str, tuple[Callable[[], Known], ...]]) -> list[Any]:
+    """All of them; those after the first of a fault take long together."""
+    return [
+        pytest.param(name, i, marks=[pytest.mark.slow] if i else [])
+        for name, builders in of.items()
+        for i in range(len(builders))
+    ]
 
 
 @pytest.mark.parametrize(("name", "i"), cases(PLANTED))
