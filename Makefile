@@ -30,7 +30,7 @@ define pip
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help install weights demo test test-slow vllm bench check format clean
+.PHONY: help install weights demo test test-slow vllm vllm-bench bench check format clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 SHELL := bash
@@ -55,6 +55,9 @@ test-slow: $(READY) ## Runs the slow tests alone
 
 vllm: $(VLLM_VENV)/.installed ## Runs the tests with vLLM, in .venv-vllm (4 GB, some minutes)
 	@$(VLLM_BIN)/python -m pytest -m vllm -p no:xdist tests/integrations/vllm $(ARGS)
+
+vllm-bench: $(VLLM_VENV)/.installed ## Compares a policy with vLLM's own lengths, in .venv-vllm
+	@$(VLLM_BIN)/python -m tests.integrations.vllm.benchmark $(ARGS)
 
 bench: $(READY) ## Runs the benchmarks
 	@$(PYTEST) tests/benchmarks --benchmark-only $(ARGS)

@@ -10,6 +10,9 @@ from adaptive_spec._arrays import FloatArray, IntArray
 UNLIMITED_TOKENS = 1 << 30
 """Limit of a sequence whose length is not bounded beforehand."""
 
+UNLIMITED_PASSES = 1 << 30
+"""Most passes of a sequence that sets itself no limit."""
+
 
 class Counters(NamedTuple):
     """Counters of rows, ``[capacity]`` or ``[B]``; meanings as in ``policy.Cycle``.
@@ -21,6 +24,7 @@ class Counters(NamedTuple):
         drafter's context.
       request_class: number of its class of requests.
       request_key: hash of the request's id, >= 0.
+      most_passes: that the request itself may take; ``UNLIMITED_PASSES`` where it sets no limit.
       given_passes: credit that hard pass budgets gave it; ``own_passes``: what it has left of that.
       waited_ms: time from its arrival until decoding began; ``elapsed_ms`` since then.
       cycles_by_tau: observed cycles by draft tokens asked for, ``[capacity or B, K + 1]``;
@@ -36,6 +40,7 @@ class Counters(NamedTuple):
     draftable_tokens: IntArray
     request_class: IntArray
     request_key: IntArray
+    most_passes: IntArray
     given_passes: FloatArray
     own_passes: FloatArray
     waited_ms: FloatArray
@@ -87,6 +92,7 @@ class RowTable:
         request_class: IntArray,
         own_passes: FloatArray,
         waited_ms: FloatArray,
+        most_passes: IntArray,
         request_key: IntArray | None = None,
     ) -> IntArray:
         """Rows for new sequences, ``[n]``: the lowest that are free; allocates more if need be.
@@ -113,6 +119,7 @@ class RowTable:
             draftable_tokens=draftable,
             request_class=request_class,
             request_key=number if request_key is None else request_key,
+            most_passes=most_passes,
             given_passes=own_passes,
             own_passes=own_passes,
             waited_ms=waited_ms,
@@ -146,4 +153,4 @@ def _free(count: int, max_draft_tokens: int) -> Counters:
     """Rows that are free."""
     free, nothing = np.full(count, -1, np.int64), np.zeros(count)
     no_cycles = np.zeros((count, max_draft_tokens + 1), np.int64)
-    return Counters(*(free,) * 9, *(nothing,) * 4, *(no_cycles,) * 2)
+    return Counters(*(free,) * 10, *(nothing,) * 4, *(no_cycles,) * 2)

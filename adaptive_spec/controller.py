@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
-from adaptive_spec._rows import UNLIMITED_TOKENS, Counters, RowTable
+from adaptive_spec._rows import UNLIMITED_PASSES, UNLIMITED_TOKENS, Counters, RowTable
 from adaptive_spec.answers import checked_decision, require_state, who_catches_up
 from adaptive_spec.constraints import (
     AnyConstraints,
@@ -53,7 +53,7 @@ from adaptive_spec.randomness import request_key
 from adaptive_spec.runs import Runs
 from adaptive_spec.state import is_empty, put_rows, take_outcome, take_rows
 
-__all__ = ["UNLIMITED_TOKENS", "Controller", "Plan"]
+__all__ = ["UNLIMITED_PASSES", "UNLIMITED_TOKENS", "Controller", "Plan"]
 
 
 UNNAMED = ("drafter",)
@@ -243,6 +243,7 @@ class Controller:
         *,
         request_class: IntArray | None = None,
         waited_ms: FloatArray | None = None,
+        max_passes: IntArray | None = None,
         request_ids: Sequence[str] | None = None,
     ) -> IntArray:
         """Takes sequences in.
@@ -255,6 +256,9 @@ class Controller:
           request_class: ``[n]`` number of each one's class in ``constraints``; None for the first.
           waited_ms: ``[n]`` time since they arrived, prefill included, >= 0; None for none. What
             is not a time counts as none.
+          max_passes: ``[n]`` most passes that each may take by its own wish, >= 1, besides what is
+            promised of its class, whose ``when_spent`` says what becomes of it then;
+            ``UNLIMITED_PASSES`` for any number, as is None.
           request_ids: what the engine calls them, for ``Cycle.request_key`` and for observers; None
             where it does not say.
 
@@ -262,7 +266,8 @@ class Controller:
           The rows given to them, ``[n]``: the lowest that are free.
 
         Raises:
-          ConfigError: a length below 1, a class that there is not, or not one id for each.
+          ConfigError: a length or a number of passes below 1, a class that there is not, or not
+            one id for each.
         """
         prompt = np.array(prompt_tokens, np.int64)
         limit = np.array(max_new_tokens, np.int64)
@@ -270,6 +275,14 @@ class Controller:
             raise ConfigError(
                 "admit: prompt_tokens and max_new_tokens must be at least 1, got "
                 f"{prompt.min()} and {limit.min()}"
+            )
+        most_passes = np.full(prompt.size, UNLIMITED_PASSES, np.int64)
+        if max_passes is not None:
+            most_passes[:] = max_passes
+        if prompt.size and most_passes.min() < 1:
+            raise ConfigError(
+                f"admit: max_passes must be at least 1, got {most_passes.min()}; leave it out for "
+                "any number"
             )
         if request_ids is not None and len(request_ids) != prompt.size:
             raise ConfigError(
@@ -289,6 +302,7 @@ class Controller:
             request_class,
             own_passes,
             waited,
+            most_passes,
             None
             if request_ids is None
             else np.array([request_key(name) for name in request_ids], np.int64),

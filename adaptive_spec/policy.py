@@ -107,6 +107,8 @@ class Cycle(NamedTuple):
     @property
     def drafter(self) -> IntArray:
         """``[B]`` the default drafter: the first that is available; ``NO_DRAFTER`` for none."""
+        if len(self.drafters) == 1:
+            return self.available[:, 0] - 1  # the first, number 0, or ``NO_DRAFTER``
         first = self.available.argmax(axis=1)
         default: IntArray = np.where(self.available.any(axis=1), first, NO_DRAFTER)
         return default

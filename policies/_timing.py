@@ -6,7 +6,7 @@ time is not led astray, time is counted in the model's own milliseconds: measure
 ratio of measured to modelled verifier passes, and draft steps at what they were found to take.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -38,22 +38,24 @@ class Timing(NamedTuple):
     def after(self, outcome: Outcome) -> "Timing":
         """After a cycle, in which all rows waited for the slowest."""
         cycle, costs = outcome.cycle, outcome.cycle.costs
-        at = cycle.batch_size, (cycle.prompt_tokens + cycle.emitted_tokens).max(keepdims=True)
+        at = cycle.batch_size, _most(cycle.prompt_tokens + cycle.emitted_tokens)
         steps = outcome.num_draft_tokens
-        widest = steps.max(keepdims=True)
+        widest = _most(steps)
         if outcome.decision.catch_up is not None:
             steps = np.maximum(steps, outcome.decision.catch_up)
         measured, modelled = self.measured.copy(), self.modelled.copy()
         alone = len(cycle.drafters) == 1
         for i, name in enumerate(cycle.drafters):
             own = steps if alone else steps[outcome.drafter == i]
-            most = own.max(keepdims=True, initial=0)
             # Where several drafters drafted in turn, their times can't be told apart.
-            if most[0] == 0 or (not alone and own.size < (steps > 0).sum()):
+            if own.size == 0 or (not alone and own.size < (steps > 0).sum()):
                 continue
-            measured[i] = _MEMORY * measured[i] + outcome.draft_ms.max()
+            most = _most(own)
+            if most[0] == 0:
+                continue
+            measured[i] = _MEMORY * measured[i] + _most(outcome.draft_ms)[0]
             modelled[i] = _MEMORY * modelled[i] + costs.of_drafter(name).draft_ms(most, *at)[0]
-        measured[-1] = _MEMORY * measured[-1] + outcome.verify_ms.max()
+        measured[-1] = _MEMORY * measured[-1] + _most(outcome.verify_ms)[0]
         modelled[-1] = _MEMORY * modelled[-1] + costs.verify_ms(widest, *at)[0]
         return Timing(measured, modelled)
 
@@ -88,3 +90,8 @@ class Timing(NamedTuple):
         if modelled <= 0.0:
             return 1.0
         return min(max(float(self.measured[i]) / modelled, 1.0 / _FARTHEST), _FARTHEST)
+
+
+def _most(values: Any) -> Any:
+    """The largest of some, at least one, ``[1]``; of one sequence's there is no need to look."""
+    return values if values.size == 1 else values.max(keepdims=True)

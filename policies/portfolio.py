@@ -14,13 +14,22 @@ insurance: it costs nothing while the first expert does well, and where that is 
 drafter (a hazard that its regression cannot express), what it loses is bounded by what significance
 takes.
 
-Experts: ``marginal``, static tau = 0 ... 10, and further policies by spec, those that have their
-rule published by default. Signals: history and costs. Weakness: experts that look inside the draft
-can't be replayed on text that was not drafted, and are refused; under rejection sampling nothing is
+Rules that stop inside the draft can't be replayed on text that was not drafted. They are judged by
+the drafts that there are, of which it is known where they would have ended them (``_stops``). One
+that has gained significantly by that drives, but for a draft in eight: alone, or, where that turns
+out worse, by ending the drafts of whoever is followed. Among them is ``marginal`` with ``inside``
+off, which ends drafts where history alone would: insurance against what it makes of the drafter's
+word.
+
+Experts: ``marginal``, static tau = 0 ... 10, and further policies by spec, by default some that
+have their rule published. Signals: history, costs and, where there are any, what those rules look
+at. Weakness: a rule that would do better only by drafting longer never gets to show it, for it is
+tried where it ends drafts sooner; static tau stands in for it. Under rejection sampling nothing is
 known of other drafts, and the first expert is followed.
 """
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -31,9 +40,18 @@ from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec.errors import PolicySpecError
 from adaptive_spec.policies._merging import each, sums
 from adaptive_spec.policies._shadows import fared, replay_one, replay_static
+from adaptive_spec.policies._stops import (
+    NO_RULE,
+    Stops,
+    cut,
+    ended_by,
+    foremost,
+    gained,
+    tells,
+)
 from adaptive_spec.policies._timing import Timing
 from adaptive_spec.policies.marginal import Marginal, tokens_per_ms
-from adaptive_spec.policy import Cycle, Decision, DraftSignals, Outcome, Policy, State
+from adaptive_spec.policy import Cycle, Decision, DraftSignals, Empty, Outcome, Policy, State
 from adaptive_spec.registry import make_policy, policy_spec
 
 _STATIC = 11
@@ -44,7 +62,13 @@ _FIRST = -1
 _EVERY = 8
 """One in so many cycles replays one of the further policies."""
 
-_PUBLISHED = ("heuristic", "gammatune", "sglang-tiers", "ewma")
+_PUBLISHED = (
+    *("heuristic", "gammatune", "sglang-tiers", "ewma"),
+    *("svip", "draft-verify", "specdec-pp"),
+)
+
+_BY_HISTORY = "marginal:inside=false"
+"""The first of the rules that end drafts: it needs no state, as the first expert tells it."""
 
 
 class Rows(NamedTuple):
@@ -53,7 +77,8 @@ class Rows(NamedTuple):
     Attributes:
       first: rows of the first expert.
       others: of the further policies, by number.
-      position: ``[B, E]`` output position where each shadow has got to.
+      position: ``[B, E]`` output position where each of the ``E`` shadows has got to: static tau,
+        then the further policies that are replayed.
     """
 
     first: Any
@@ -70,6 +95,7 @@ class Shared(NamedTuple):
       gained: ``[2]`` discounted gain of the first expert, and the tokens that it is of.
       turn: ``[1]`` which of the further policies is replayed next, times ``_EVERY``, and cycles
         since the last was.
+      stops: what ending drafts by rules that look inside them has been worth.
     """
 
     first: Any
@@ -78,6 +104,14 @@ class Shared(NamedTuple):
     spread: FloatArray
     gained: FloatArray
     turn: IntArray
+    stops: Stops
+
+
+class Own(NamedTuple):
+    """What the rule decided that may end the draft: its tau ``[B]``, and its memo."""
+
+    tau: IntArray
+    memo: Any
 
 
 class Memo(NamedTuple):
@@ -87,10 +121,16 @@ class Memo(NamedTuple):
       leader: ``[B]`` whose it was: number of the expert beside the first, ``_FIRST`` for that one;
         the same in all rows.
       first: memo of the first expert's own.
+      rule: ``[B]`` number of the rule that may end the draft, or ``NO_RULE``; the same in all rows.
+      alone: ``[B]`` whether nobody else may.
+      own: what that rule decided; empty for none.
     """
 
     leader: IntArray
     first: Any
+    rule: IntArray
+    alone: BoolArray
+    own: Own | Empty
 
 
 class Explanation(NamedTuple):
@@ -98,11 +138,14 @@ class Explanation(NamedTuple):
 
     Attributes:
       follows: spec of the expert that is followed.
+      ends: spec of the rule that stops inside the draft in its place, or beside it; None for none.
       leads: by spec, tokens by which each of the others leads the first expert (discounted), and
-        the standard deviation of that.
+        the standard deviation of that. Of a rule that ends drafts, tokens that it would have gained
+        on the drafts it was judged by.
     """
 
     follows: str
+    ends: str | None
     leads: dict[str, tuple[float, float]]
 
 
@@ -145,10 +188,10 @@ class Portfolio(Policy[Rows, Shared]):
                 f"marginal and fixed:tau=0 to fixed:tau={_STATIC - 1} are among them anyway"
             )
         for policy in self._others:
-            if policy.looks_inside_draft or policy.looks_back or policy.takes_hints:
+            if policy.looks_back or policy.takes_hints:
                 raise PolicySpecError(
                     f"portfolio: experts: {policy_spec(policy)} learns from more than its own "
-                    "accepted tokens, which a replay in the shadow can't give it; leave it out"
+                    "drafts, which a replay in the shadow can't give it; leave it out"
                 )
 
     @functools.cached_property
@@ -157,31 +200,43 @@ class Portfolio(Policy[Rows, Shared]):
 
     @functools.cached_property
     def _others(self) -> tuple[Policy[Any, Any], ...]:
-        return tuple(make_policy(spec) for spec in self.experts)
+        """The further policies: those that are replayed, then those that look inside drafts."""
+        return tuple(make_policy(spec) for spec in (*self._shadows, *self._rules[1:]))
+
+    @functools.cached_property
+    def _shadows(self) -> tuple[str, ...]:
+        """Specs of the further policies that are replayed."""
+        return tuple(spec for spec in self.experts if not make_policy(spec).looks_inside_draft)
+
+    @functools.cached_property
+    def _rules(self) -> tuple[str, ...]:
+        """Specs of the rules that end drafts."""
+        return (_BY_HISTORY, *(spec for spec in self.experts if spec not in self._shadows))
 
     @functools.cached_property
     def names(self) -> tuple[str, ...]:
         """Specs of all experts, the first one coming first."""
         static = (f"fixed:tau={tau}" for tau in range(_STATIC))
-        return (policy_spec(self._first), *static, *self.experts)
+        return (policy_spec(self._first), *static, *self._shadows, *self._rules)
 
     def init(self, num_sequences: int, seed: int) -> State[Rows, Shared]:
         first = self._first.init(num_sequences, seed)
         others = [policy.init(num_sequences, seed) for policy in self._others]
-        experts, each = _STATIC + len(others), _each(len(others))
+        shadows, each = _STATIC + len(self._shadows), _each(len(others))
         return State(
             Rows(
                 first.rows,
                 each(*(state.rows for state in others)),
-                np.zeros((num_sequences, experts), np.int64),
+                np.zeros((num_sequences, shadows), np.int64),
             ),
             Shared(
                 first.shared,
                 each(*(state.shared for state in others)),
-                np.zeros(experts),
-                np.zeros(experts),
+                np.zeros(shadows),
+                np.zeros(shadows),
                 np.zeros(2),
                 np.zeros(1, np.int64),
+                Stops.fresh(len(self._rules)),
             ),
         )
 
@@ -195,8 +250,32 @@ class Portfolio(Policy[Rows, Shared]):
                 tau = cycle.clip(np.full_like(tau, leader))
             else:
                 tau = self._others[leader - _STATIC].decide(_of(state, leader - _STATIC), cycle).tau
-        followed = np.full(tau.size, _FIRST if leader is None else leader)
-        return Decision(tau, Memo(followed, first.memo), drafter, first.catch_up)
+        stops, rule = state.shared.stops, self._rule(state.shared)
+        own: Own | Empty = Empty()
+        alone = False
+        if rule is not None and stops.due(rule):
+            rule = None  # this draft is the driver's
+        if rule is not None:
+            own = self._own(state, cycle, rule, first.memo)
+            # How another than the first would have ended a rule's drafts is not looked at.
+            alone = leader is None and stops.drives_alone(rule, self.confidence)
+            tau = own.tau if alone else np.minimum(tau, own.tau)
+        memo = Memo(
+            np.full(tau.size, _FIRST if leader is None else leader),
+            first.memo,
+            np.full(tau.size, NO_RULE if rule is None else rule),
+            np.full(tau.size, alone),
+            own,
+        )
+        return Decision(tau, memo, drafter, first.catch_up)
+
+    def _own(self, state: State[Rows, Shared], cycle: Cycle, rule: int, first: Any) -> Own:
+        """What a rule that ends drafts decides; ``first``: memo of the first expert's own."""
+        if rule == 0:
+            return Own(cycle.clip(first.tau), Empty())
+        i = self._number_of(rule)
+        tau, memo, *_ = self._others[i].decide(_of(state, i), cycle)
+        return Own(tau, Empty() if memo is None else memo)
 
     @property
     def looks_inside_draft(self) -> bool:
@@ -210,11 +289,18 @@ class Portfolio(Policy[Rows, Shared]):
         depth: int,
         signals: DraftSignals,
     ) -> BoolArray:
-        leader, memo = decision.memo
-        if (leader != _FIRST).any():
-            return np.ones(leader.size, np.bool_)
-        first = State(state.rows.first, state.shared.first)
-        return self._first.keep_drafting(first, cycle, decision._replace(memo=memo), depth, signals)
+        memo = decision.memo
+        on = np.ones(memo.leader.size, np.bool_)
+        rule = int(memo.rule[0])
+        if memo.leader[0] == _FIRST and not memo.alone[0]:
+            first = State(state.rows.first, state.shared.first)
+            own = decision._replace(memo=memo.first)
+            on = self._first.keep_drafting(first, cycle, own, depth, signals)
+        if rule > 0:
+            i = self._number_of(rule)
+            own = Decision(memo.own.tau, memo.own.memo or None)
+            on &= self._others[i].keep_drafting(_of(state, i), cycle, own, depth, signals)
+        return on
 
     def update(self, state: State[Rows, Shared], outcome: Outcome) -> State[Rows, Shared]:
         rows, shared = state
@@ -227,14 +313,14 @@ class Portfolio(Policy[Rows, Shared]):
         position, gain = replay_static(runs, rows.position, _STATIC, priced, rate)
         of_first = _gain_of_first(outcome, timing, rate).sum()
         emitted = outcome.num_emitted_tokens.sum()
-        faded = np.exp(-emitted / self.memory)
+        faded = math.exp(-emitted / self.memory)
         gained = faded * shared.gained + np.array([of_first, emitted])
         # Static tau went over the same text as the driver; the others did at other times.
         ahead = gain.sum(axis=0) - of_first
         ahead[_STATIC:] = 0.0
         others = State(rows.others, shared.others)
         turn, late = divmod(int(shared.turn[0]), _EVERY)
-        if self._others and not late:
+        if self._shadows and not late:
             expert = _STATIC + turn
             begun = position[:, expert].copy()
             own, position[:, expert], gain[:, expert] = replay_one(
@@ -243,6 +329,7 @@ class Portfolio(Policy[Rows, Shared]):
             others = _with(others, turn, own)
             moved = (position[:, expert] - begun).sum()
             ahead[expert] = gain[:, expert].sum() - moved * gained[0] / gained[1]
+        stops, others = self._judged(state, others, outcome, timing, rate, faded)
         return State(
             Rows(first.rows, others.rows, position),
             Shared(
@@ -251,9 +338,45 @@ class Portfolio(Policy[Rows, Shared]):
                 lead=faded * shared.lead + ahead,
                 spread=faded**2 * shared.spread + ahead**2,
                 gained=gained,
-                turn=self._next(shared),
+                turn=self._next(shared, int(outcome.decision.memo.leader[0])),
+                stops=stops,
             ),
         )
+
+    def _judged(
+        self,
+        state: State[Rows, Shared],
+        others: State[Any, Any],
+        outcome: Outcome,
+        timing: Timing,
+        rate: FloatArray,
+        faded: float,
+    ) -> tuple[Stops, State[Any, Any]]:
+        """After a cycle: what is known of rules that end drafts, and the further states."""
+        before, memo = state.shared.stops, outcome.decision.memo
+        if before.turn[0] == 0 and not tells(outcome):
+            return before, others
+        stops, rule = before.later(faded), self._rule(state.shared)
+        if memo.alone[0]:
+            if before.looks_alone and outcome.signals is not None:
+                first = State(state.rows.first, state.shared.first)
+                drafted = ended_by(self._first, first, outcome).drafted
+                more = -gained(outcome, drafted, timing, rate)
+                stops = stops.after_alone(int(memo.rule[0]), more)
+            return stops, others
+        if not (before.due(rule) and tells(outcome) and memo.rule[0] == NO_RULE):
+            return stops, others
+        rule = before.next if rule is None else rule
+        if rule == 0:
+            least = np.maximum(memo.first.tau, outcome.cycle.min_tau)
+            drafted = np.minimum(outcome.num_draft_tokens, least)
+        else:
+            i = self._number_of(rule)
+            policy, own = self._others[i], _of(state, i)
+            ended = ended_by(policy, own, outcome)
+            others = _with(others, i, policy.update(own, cut(outcome, ended)))
+            drafted = ended.drafted
+        return stops.after(rule, gained(outcome, drafted, timing, rate)), others
 
     def merge(self, shared: Sequence[Shared], weights: FloatArray) -> Shared:
         others = (
@@ -267,34 +390,42 @@ class Portfolio(Policy[Rows, Shared]):
             spread=sums(each(shared, "spread"), weights),
             gained=sums(each(shared, "gained"), weights),
             turn=shared[0].turn,
+            stops=sums(each(shared, "stops"), weights)._replace(turn=shared[0].stops.turn),
         )
 
     def explain(self, state: State[Rows, Shared]) -> Explanation:
         """Who is followed, and how the others stand."""
-        leader = self._leader(state.shared)
-        deviation = np.sqrt(state.shared.spread)
+        shared, stops = state.shared, state.shared.stops
+        leader, rule = self._leader(shared), self._rule(shared)
+        leads = np.concatenate([shared.lead, stops.lead])
+        deviations = np.sqrt(np.concatenate([shared.spread, stops.spread]))
+        figures = zip(leads.tolist(), deviations.tolist(), strict=True)
         return Explanation(
             self.names[0 if leader is None else 1 + leader],
-            {
-                name: (float(lead), float(spread))
-                for name, lead, spread in zip(
-                    self.names[1:], state.shared.lead, deviation, strict=True
-                )
-            },
+            None if rule is None else self._rules[rule],
+            dict(zip(self.names[1:], figures, strict=True)),
         )
 
     def _leader(self, shared: Shared) -> int | None:
         """The expert that leads the first one significantly; None for the first one itself."""
-        sure = shared.lead - self.confidence * np.sqrt(shared.spread)
-        best = int(sure.argmax())
-        return best if sure[best] > 0.0 else None
+        return foremost(shared.lead, shared.spread, self.confidence)
 
-    def _next(self, shared: Shared) -> IntArray:
+    def _rule(self, shared: Shared) -> int | None:
+        """The rule that has gained significantly by ending drafts; None for none."""
+        stops = shared.stops
+        if stops.turn[0] == 0:
+            return None
+        return foremost(stops.lead, stops.spread, self.confidence)
+
+    def _number_of(self, rule: int) -> int:
+        """Number among the further policies of a rule that looks inside the draft."""
+        return len(self._shadows) + rule - 1
+
+    def _next(self, shared: Shared, leader: int) -> IntArray:
         """Whose turn it is; who is followed, is replayed at every one."""
-        leader = self._leader(shared)
-        if leader is not None and leader >= _STATIC:
+        if leader >= _STATIC:
             return np.array([(leader - _STATIC) * _EVERY])
-        turns = max(len(self._others), 1) * _EVERY
+        turns = max(len(self._shadows), 1) * _EVERY
         return np.array([(int(shared.turn[0]) + 1) % turns])
 
 
@@ -305,12 +436,12 @@ def _gain_of_first(outcome: Outcome, timing: Timing, rate: FloatArray) -> FloatA
     come further, or less far.
     """
     emitted = outcome.num_emitted_tokens
-    leader, memo = outcome.decision.memo
-    if (leader == _FIRST).all():
+    memo = outcome.decision.memo
+    if memo.leader[0] == _FIRST:
         gained: FloatArray = emitted - rate * timing.spent_ms(outcome)
         return gained
     assert outcome.runs is not None
-    tau = memo.tau
+    tau = memo.first.tau
     drafted, accepted, _, _ = fared(outcome.runs, outcome.cycle.emitted_tokens, tau)
     priced = timing.priced_ms(outcome.cycle)
     spent = priced[np.arange(tau.size) if priced.shape[0] > 1 else 0, drafted]

@@ -17,6 +17,7 @@ Signals: ``top1_probability``, ``entropy``, ``margin``. Weakness: the constant s
 drafting costs; a first token is always drafted, so that it never falls back.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ import numpy as np
 from adaptive_spec._arrays import BoolArray, FloatArray
 from adaptive_spec.errors import PolicySpecError
 from adaptive_spec.policies._inside import Judged, draft_upto, require_tau, require_within
+from adaptive_spec.policies._merging import each, sums
 from adaptive_spec.policies._signal_features import FEATURES, SIGNALS, signal_features
 from adaptive_spec.policy import (
     MAX_TAU,
@@ -139,6 +141,14 @@ class SpecDecPp(Policy[Empty, Estimate]):
             features[seen], judged.accepted[seen], self.discount, self.prior
         )
         return State(state.rows, learned)
+
+    def merge(self, shared: Sequence[Estimate], weights: FloatArray) -> Estimate:
+        # The product of what their tokens say, a normal distribution each, and of one prior.
+        prior = self.prior * np.eye(_PRIOR.size)
+        curvature, slope = sums(each(shared, "curvature"), weights), np.zeros(_PRIOR.size)
+        for own, weight in zip(shared, weights.tolist(), strict=True):
+            slope += weight * (own.curvature + prior) @ (own.weights - _PRIOR)
+        return Estimate(_PRIOR + np.linalg.solve(curvature + prior, slope), curvature)
 
 
 def _sigmoid(x: FloatArray) -> FloatArray:

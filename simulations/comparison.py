@@ -20,12 +20,15 @@ from adaptive_spec.policy import Policy
 from adaptive_spec.registry import make_policy, policy_spec
 from adaptive_spec.simulations.bootstrap import Interval, resampled_sums
 from adaptive_spec.simulations.hindsight import Optimum, optimum
+from adaptive_spec.simulations.significance import Significance, significance
 from adaptive_spec.simulations.simulator import Replay, flat_of, replay
 from adaptive_spec.simulations.summary import Summary
 from adaptive_spec.traces.flat import FlatTrace
 from adaptive_spec.traces.records import TraceSet
 
 _SMALLEST_SPAN = 1e-9
+_MARKS = 3
+"""Plain decoding, best static tau, optimum."""
 
 
 class Entry(NamedTuple):
@@ -36,6 +39,8 @@ class Entry(NamedTuple):
       speedup_over_plain, speedup_over_best_static: in tokens per time, on the tokens it emitted;
         NaN where it emitted none.
       span_share: None there, and where optimum and best static coincide.
+      against_best_static: whether it is faster or slower than that, tested together with all
+        policies compared; None for the marks, and where nothing was emitted.
       ended_by_budget, ended_by_deadline: sequences that were cut short, and by what.
     """
 
@@ -43,6 +48,7 @@ class Entry(NamedTuple):
     speedup_over_plain: Interval
     speedup_over_best_static: Interval
     span_share: Interval | None
+    against_best_static: Significance | None = None
     ended_by_budget: int = 0
     ended_by_deadline: int = 0
 
@@ -57,6 +63,9 @@ class Entry(NamedTuple):
         return {
             **self.summary.as_dict(),
             **{name: None if ratio is None else ratio.value for name, ratio in ratios.items()},
+            "against_best_static": (
+                None if self.against_best_static is None else self.against_best_static.as_dict()
+            ),
             "ended_by_budget": self.ended_by_budget,
             "ended_by_deadline": self.ended_by_deadline,
             "ci95": {
@@ -147,11 +156,47 @@ def compare(
     Raises:
       ConfigError: no resamples, or an order that leaves sequences out.
     """
-    if resamples < 1:
-        raise ConfigError(f"resamples = {resamples}; it must be at least 1")
+    _require_resamples(resamples)
     if order is not None and sorted(order) != list(range(len(traces))):
         raise ConfigError("order: must name every sequence of the trace once")
     built = [(_label(policy), make_policy(policy)) for policy in policies]
+    tell = on_progress or (lambda what: None)
+    options: dict[str, Any] = {"costs": costs, "max_draft_tokens": max_draft_tokens}
+    runs = []
+    for name, policy in built:
+        tell(name)
+        outcome = replay(policy, traces, constraints=constraints, seed=seed, order=order, **options)
+        runs.append((name, outcome))
+    return compare_runs(
+        runs,
+        traces,
+        best_static_from=best_static_from,
+        seed=seed,
+        resamples=resamples,
+        on_progress=on_progress,
+        **options,
+    )
+
+
+def compare_runs(
+    runs: Sequence[tuple[str, Replay]],
+    traces: TraceSet,
+    *,
+    costs: CostModel,
+    max_draft_tokens: int = 10,
+    best_static_from: TraceSet | None = None,
+    seed: int = 0,
+    resamples: int = 2000,
+    on_progress: Callable[[str], None] | None = None,
+) -> Comparison:
+    """Compares replays of all sequences of a trace that are there already, by name.
+
+    Everything else is as in ``compare``; the replays must be at the same costs and K.
+
+    Raises:
+      ConfigError: no resamples.
+    """
+    _require_resamples(resamples)
     tell = on_progress or (lambda what: None)
     options: dict[str, Any] = {"costs": costs, "max_draft_tokens": max_draft_tokens}
 
@@ -167,11 +212,7 @@ def compare(
 
     tell("optimum")
     flat = traces.flat()
-    results = marks_of(flat)
-    for name, policy in built:
-        tell(name)
-        outcome = replay(policy, traces, constraints=constraints, seed=seed, order=order, **options)
-        results.append((name, outcome))
+    results = [*marks_of(flat), *runs]
 
     def marks_on(tokens: IntArray) -> FloatArray:
         """Speeds of the marks on the first tokens of each sequence, as in ``_Row``."""
@@ -184,7 +225,7 @@ def compare(
 
     marks = np.concatenate([_columns(result) for _, result in results], axis=1)[:, :6]
     rows = [_Row(name, result, marks) for name, result in results]
-    for i, (name, result) in enumerate(results[3:], start=3):
+    for i, (name, result) in enumerate(results[_MARKS:], start=_MARKS):
         if isinstance(result, Replay) and result.end_reason.any():
             # What was cut short is compared with the marks on the same tokens.
             rows[i] = _Row(name, result, marks_on(result.tokens))
@@ -196,11 +237,16 @@ def compare(
         entries[2],
         tau,
         source,
-        tuple(entries[3:]),
+        tuple(entries[_MARKS:]),
         str(costs),
         costs.time_unit,
         max_draft_tokens,
     )
+
+
+def _require_resamples(resamples: int) -> None:
+    if resamples < 1:
+        raise ConfigError(f"resamples = {resamples}; it must be at least 1")
 
 
 class _Row(NamedTuple):
@@ -235,6 +281,8 @@ def _entries(rows: list[_Row], resamples: int, generator: np.random.Generator) -
     tokens, time_ms = sums[:, 0::2], sums[:, 1::2]
     # [1 + resamples, 4 * rows], the point estimate first; NaN where nothing was run.
     speeds = np.divide(tokens, time_ms, out=np.full_like(tokens, np.nan), where=time_ms > 0)
+    over_static = [speeds[:, 4 * i] / speeds[:, 4 * i + 2] for i in range(len(rows))]
+    tested = [None] * _MARKS + significance(over_static[_MARKS:])
     entries = []
     for i, row in enumerate(rows):
         own, plain, static, best = speeds[:, 4 * i : 4 * i + 4].T
@@ -249,8 +297,9 @@ def _entries(rows: list[_Row], resamples: int, generator: np.random.Generator) -
             Entry(
                 Summary.of(row.name, row.result),
                 _known(own / plain),
-                _known(own / static),
+                _known(over_static[i]),
                 share,
+                tested[i],
                 0 if replayed is None else int(replayed.ended_by_budget.sum()),
                 0 if replayed is None else int(replayed.ended_by_deadline.sum()),
             )

@@ -4,6 +4,7 @@ Replay and serving differ in who runs when; what a cycle does to its sequences i
 stands here alone.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -74,10 +75,11 @@ class ReplayedCycles:
         *,
         request_class: IntArray | None = None,
         waited_ms: FloatArray | None = None,
+        request_ids: Sequence[str] | None = None,
     ) -> IntArray:
         """Begins sequences, ``[n]`` by their index in the trace; returns their rows, ``[n]``.
 
-        ``request_class`` and ``waited_ms`` are as ``Controller.admit`` has them.
+        ``request_class``, ``waited_ms`` and ``request_ids`` are as ``Controller.admit`` has them.
         """
         flat = self._flat
         rows = self.controller.admit(
@@ -86,6 +88,7 @@ class ReplayedCycles:
             flat.draftable_tokens[sequence].max(axis=1),
             request_class=request_class,
             waited_ms=waited_ms,
+            request_ids=request_ids,
         )
         more = self.controller.capacity - self._sequence.size
         if more > 0:

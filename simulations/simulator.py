@@ -279,7 +279,8 @@ def _run(
         if taken < pending.size and rows.size < slots:
             entering = pending[taken : taken + slots - rows.size]
             taken += entering.size
-            cycles.admit(entering)
+            # As the live engine told them apart, so that a trial has the same requests.
+            cycles.admit(entering, request_ids=flat.ids[entering].tolist())
             rows = controller.running
             if clock is not None:
                 controller.elapse(rows, clock.prefill_ms(entering))

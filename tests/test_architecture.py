@@ -80,6 +80,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "adaptive_spec.policies",
         "adaptive_spec.simulations",
     ),
+    "adaptive_spec.reports": (
+        *RECORDS,
+        *ENGINE,
+        "adaptive_spec.policies",
+        "adaptive_spec.simulations",
+        "adaptive_spec.reports",
+    ),
     "adaptive_spec.decoding": (*RECORDS, *ENGINE, "adaptive_spec.decoding"),
     "adaptive_spec.distillation": (
         *RECORDS,
@@ -98,6 +105,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *RECORDS,
         *ENGINE,
         "adaptive_spec.decoding",
+        "adaptive_spec.operations",
         "adaptive_spec.integrations.safety",
         "adaptive_spec.integrations.transformers",
     ),
@@ -107,6 +115,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *(f"adaptive_spec.integrations.{p}" for p in ("configuration", "safety", "step_times")),
         "adaptive_spec.integrations.trial",
         "adaptive_spec.integrations.sglang",
+        "adaptive_spec.operations.operation",
     ),
     "adaptive_spec.integrations.vllm": (
         *RECORDS,
@@ -147,11 +156,12 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     ),
     "prometheus_client": ("adaptive_spec.operations",),
     "opentelemetry": ("adaptive_spec.operations",),
+    "matplotlib": ("adaptive_spec.reports.figures", "adaptive_spec.cli"),
     "typer": ("adaptive_spec.cli",),
     "rich": ("adaptive_spec.cli",),
 }
 
-LATE = ("pyarrow", "prometheus_client", "opentelemetry")
+LATE = ("pyarrow", "prometheus_client", "opentelemetry", "matplotlib")
 """Imported inside the functions that need them, for the modules themselves must import without."""
 
 

@@ -47,11 +47,12 @@ COMMANDS: Any = typer.main.get_command(app)
 
 OF_OTHERS = {
     *("-e", "-sh", "-k"),
-    *("--additional-config", "--per-request-spec-decode-metrics", "--scheduler-cls"),
+    *("--additional-config", "--config", "--per-request-spec-decode-metrics", "--scheduler-cls"),
     *("--speculative-config", "--speculative-adaptive", "--speculative-num-steps"),
     *("--metrics", "--spec-draft-n-max", "--spec-draft-p-min"),
+    "--into",
 }
-"""Options of other programs: pytest, vLLM, SGLang, llama.cpp."""
+"""Options of other programs: pytest, vLLM, SGLang, llama.cpp, and `make vllm-bench`."""
 
 every_document = pytest.mark.parametrize("name", DOCUMENTS)
 

@@ -16,10 +16,10 @@ import adaptive_spec
 
 ROOT = Path(__file__).resolve().parent.parent
 REMAPPED = ("policies", "simulations")
-PACKAGE_DATA = ("*.json", "*.jsonl", "*.toml", "py.typed", "*.safetensors", "README.md")
+PACKAGE_DATA = ("*.json", "*.jsonl", "*.toml", "py.typed", "*.safetensors", "README.md", "assets/*")
 HEAVY = (
     *("torch", "transformers", "pyarrow", "typer", "rich", "hypothesis", "numba", "llvmlite"),
-    *("prometheus_client", "opentelemetry", "vllm", "sglang"),
+    *("prometheus_client", "opentelemetry", "vllm", "sglang", "matplotlib"),
 )
 
 

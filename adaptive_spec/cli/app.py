@@ -20,6 +20,7 @@ from adaptive_spec.cli.profile import profile
 from adaptive_spec.cli.promises import promises
 from adaptive_spec.cli.recommend import recommend
 from adaptive_spec.cli.record import record
+from adaptive_spec.cli.report import report
 from adaptive_spec.cli.simulate import simulate
 from adaptive_spec.cli.state import state_app
 from adaptive_spec.cli.validate import validate
@@ -65,6 +66,7 @@ app.command("simulate")(with_options(simulate))
 app.command("compare")(with_options(compare))
 app.command("evidence")(with_options(evidence))
 app.command("promises")(with_options(promises))
+app.command("report")(with_options(report))
 app.command("recommend")(with_options(recommend))
 app.command("diagnose")(with_options(diagnose))
 app.command("validate")(with_options(validate))

@@ -114,6 +114,7 @@ def demo(
         ("cycles-*.parquet", "every live cycle"),
     ):
         results.print(f"  {output / name}: {what}", markup=False, soft_wrap=True)
+    results.print(f"To look at it: adaptive-spec report {output}", markup=False, soft_wrap=True)
     results.print(f"Done in {time.perf_counter() - began:.0f} s.")
     if not all(run.holds for run in runs):
         raise typer.Exit(1)

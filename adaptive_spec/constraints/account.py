@@ -6,6 +6,7 @@ from collections import deque
 import numpy as np
 
 from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
+from adaptive_spec._rows import UNLIMITED_PASSES
 from adaptive_spec.constraints import bucket
 from adaptive_spec.constraints.bucket import Payment
 from adaptive_spec.constraints.feasibility import FEWEST_REQUESTS, Feasibility, assess
@@ -65,28 +66,28 @@ class Account:
         """Credit that a request brings."""
         return 0.0 if self._hard is None else self._hard.average_passes or 0.0
 
-    def granted(self, own: FloatArray, passes: IntArray, age: IntArray) -> BoolArray:
+    def granted(
+        self, own: FloatArray, passes: IntArray, most: IntArray, age: IntArray
+    ) -> BoolArray:
         """Which requests may take one more pass, ``[B]``.
 
         Args:
           own: ``[B]`` credit of their own that they have left.
           passes: ``[B]`` taken so far.
+          most: ``[B]`` that they may take by their own limits.
           age: ``[B]`` number of the request; lower ones came before.
         """
-        budget = self.constraints.budget
-        allowed = np.ones(passes.shape, np.bool_)
-        if budget is not None and budget.max_passes is not None:
-            allowed &= passes < budget.max_passes
+        allowed: BoolArray = passes < self._most_passes(most)
         if self._hard is not None:
             wanted = np.where(allowed, bucket.wanted_from_pool(own), 0.0)
             allowed &= bucket.granted(self.pool, wanted, age)
         return allowed
 
-    def passes_left(self, own: FloatArray, passes: IntArray) -> IntArray | None:
+    def passes_left(self, own: FloatArray, passes: IntArray, most: IntArray) -> IntArray | None:
         """Passes that each request can count on, ``[B]``, >= 1; None for any number."""
-        budget, left = self.constraints.budget, None
-        if budget is not None and budget.max_passes is not None:
-            left = np.maximum(budget.max_passes - passes, 1)
+        most, left = self._most_passes(most), None
+        if (most < UNLIMITED_PASSES).any():
+            left = np.maximum(most - passes, 1)
         if self._hard is not None:
             credit = bucket.passes_left(self.pool, self.running, own)
             left = credit if left is None else np.minimum(left, credit)
@@ -203,6 +204,13 @@ class Account:
         """Puts credit into the pool, which holds no more than the burst."""
         most = math.inf if self._hard is None else self._hard.burst_passes
         self.pool = min(self.pool + passes, most)
+
+    def _most_passes(self, most: IntArray) -> IntArray:
+        """Most passes of requests that allow themselves ``most``, by what is promised of each."""
+        budget = self.constraints.budget
+        if budget is None or budget.max_passes is None:
+            return most
+        return np.minimum(most, budget.max_passes)
 
     @property
     def _hard(self) -> PassBudget | None:

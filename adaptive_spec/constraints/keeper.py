@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from adaptive_spec._arrays import FloatArray, IntArray
-from adaptive_spec._rows import UNLIMITED_TOKENS, Counters
+from adaptive_spec._rows import UNLIMITED_PASSES, UNLIMITED_TOKENS, Counters
 from adaptive_spec.constraints.account import Account
 from adaptive_spec.constraints.bucket import Payment
 from adaptive_spec.constraints.ledger import Ledger
@@ -138,14 +138,17 @@ class Keeper:
         reason = np.full(now.passes.shape, EndReason.NONE, np.int64)
         for account, at in self._classes(now.request_class):
             promised = account.constraints
-            if not (promised.can_end_requests and reason.size):
+            if not reason.size or not (promised.can_end_requests or _limit_themselves(now)):
                 continue
             budget, latency = promised.budget, promised.latency
             if latency is not None and latency.deadline_ms is not None:
                 end_ms = (now.waited_ms + now.elapsed_ms + plain_ms())[at]
                 reason[at] = np.where(end_ms > latency.deadline_ms, EndReason.DEADLINE, reason[at])
-            if budget is not None and budget.when_spent == "end":
-                granted = account.granted(now.own_passes[at], now.passes[at], now.sequence_id[at])
+            if budget is None or budget.when_spent == "end":
+                some = now.take(at)
+                granted = account.granted(
+                    some.own_passes, some.passes, some.most_passes, some.sequence_id
+                )
                 reason[at] = np.where(granted, reason[at], EndReason.BUDGET)
         return reason
 
@@ -164,7 +167,7 @@ class Keeper:
           max_tau: ``[B]`` largest tau for other reasons.
           cycle_ms: gives the time of a cycle, by tau, ``[B or 1, K + 1]``.
         """
-        if self._nothing_promised:
+        if self._nothing_promised and not _limit_themselves(now):
             return None
         price = np.zeros(max_tau.shape)
         least, most = np.zeros_like(max_tau), max_tau.copy()
@@ -242,12 +245,12 @@ class Keeper:
         where no pass is left, drafts are as long as they may be.
         """
         least = np.zeros_like(max_tau)
-        left = account.passes_left(now.own_passes, now.passes)
+        left = account.passes_left(now.own_passes, now.passes, now.most_passes)
         if left is not None:
             unknown = remaining > UNLIMITED_TOKENS // 2
             needed = np.where(unknown, 0, -(-remaining // left) - 1)
             least = np.where(unknown & (left == 1), max_tau, needed)
-            over = ~account.granted(now.own_passes, now.passes, now.sequence_id)
+            over = ~account.granted(now.own_passes, now.passes, now.most_passes, now.sequence_id)
             least = np.where(over, max_tau, least)
         if price.any():
             pushed = least_tau(price, _phase(now), max_tau, heeded=self._heeds_prices)
@@ -316,6 +319,11 @@ def asked_tau(outcome: Outcome, looks_inside: bool) -> IntArray:
     if not looks_inside:
         return outcome.tau
     return np.where(outcome.num_draft_tokens > 0, outcome.num_draft_tokens, outcome.tau)
+
+
+def _limit_themselves(now: Counters) -> bool:
+    """Whether any request has a limit of its own."""
+    return bool((now.most_passes < UNLIMITED_PASSES).any())
 
 
 def _phase(now: Counters) -> FloatArray:

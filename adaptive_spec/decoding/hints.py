@@ -1,20 +1,28 @@
 """What live decoding shows a policy before a draft starts, as a replay does."""
 
 from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
-from adaptive_spec._arrays import IntArray
+from adaptive_spec._arrays import FloatArray, IntArray
 from adaptive_spec.controller import Plan
 from adaptive_spec.decoding.draft import Draft
-from adaptive_spec.decoding.drafters.base import Drafter
 from adaptive_spec.hints import Certainty, Hints, LastConfidence, newest_judged
+
+
+class Matching(Protocol):
+    """What is asked of a drafter before it drafts; methods as those of ``Drafter``."""
+
+    @property
+    def components(self) -> Sequence[Any]: ...
+    def match_length(self, rows: Sequence[int], texts: Sequence[Sequence[int]]) -> FloatArray: ...
 
 
 class LiveHints:
     """Follows the rows of an engine whose policy takes hints."""
 
-    def __init__(self, drafter: Drafter | None, rows: int) -> None:
+    def __init__(self, drafter: Matching | None, rows: int) -> None:
         """Sets up ``rows`` rows, without sequences."""
         self._drafter = drafter
         self._certainty = Certainty.unknown(rows)

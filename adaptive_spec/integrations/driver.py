@@ -11,7 +11,7 @@ request waits for it, until a step carries it out or it is taken back::
     driver.release("a", finished=True)
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from adaptive_spec.controller import Controller, Plan
 from adaptive_spec.cycle_times import cycle_times
 from adaptive_spec.integrations.step_times import StepTimes
 from adaptive_spec.policy import NO_DRAFTER
+from adaptive_spec.runs import Runs
 from adaptive_spec.state import take_cycle, take_decision
 
 
@@ -123,11 +124,20 @@ class Driver:
         max_new_tokens: int,
         request_class: str | None = None,
         waited_ms: float = 0.0,
+        max_passes: int | None = None,
     ) -> None:
-        """Takes a request in; ``request_class`` None is the first of the constraints' classes.
+        """Takes a request in.
+
+        Args:
+          request_id: what the engine calls it.
+          prompt_tokens: length of its prompt, >= 1.
+          max_new_tokens: most tokens to emit, >= 1.
+          request_class: its class in the constraints; None for the first.
+          waited_ms: time since it came.
+          max_passes: most passes by its own wish, >= 1; None for any number.
 
         Raises:
-          ConfigError: a length below 1, or a class that there is not.
+          ConfigError: a number below 1, or a class that there is not.
         """
         constraints = self.controller.constraints
         number = 0 if request_class is None else constraints.number(request_class)
@@ -136,6 +146,7 @@ class Driver:
             np.array([max_new_tokens]),
             request_class=np.array([number]),
             waited_ms=np.array([waited_ms]),
+            max_passes=None if max_passes is None else np.array([max_passes]),
             request_ids=[request_id],
         )
         self._requests[request_id] = _Request(int(row[0]))
@@ -193,7 +204,11 @@ class Driver:
                 request.waiting = None
 
     def observe(
-        self, step: Step, verified: Mapping[str, Verified], elapsed_ms: float | None
+        self,
+        step: Step,
+        verified: Mapping[str, Verified],
+        elapsed_ms: float | None,
+        runs_of: Callable[[list[str]], Runs] | None = None,
     ) -> None:
         """Reports what came of a step.
 
@@ -201,6 +216,8 @@ class Driver:
           step: as it was begun.
           verified: by request; what was decided for one that is missing is taken back.
           elapsed_ms: time of the step; None where that is not known.
+          runs_of: gives, of requests, what their texts say of drafts, for a policy that looks back;
+            None where that is not known.
         """
         going = {
             one: decision
@@ -234,6 +251,7 @@ class Driver:
                 emitted,
                 draft_ms=going[ids[0]].of.draft_ms,
                 verify_ms=verify_ms,
+                runs=None if runs_of is None else runs_of(ids),
             )
             if elapsed_ms is not None and not step.comparable:
                 self.controller.elapse(plan.rows, np.maximum(elapsed_ms - told_ms, 0.0))

@@ -3,6 +3,7 @@
 Parquet needs pyarrow (``pip install 'adaptive-spec[trace]'``); it is imported when first used.
 """
 
+from adaptive_spec.traces._columns import file_format
 from adaptive_spec.traces.cycles import (
     CycleFile,
     LoggedCycle,
@@ -43,6 +44,7 @@ __all__ = [
     "WindowedTrace",
     "Windows",
     "export_run_lengths",
+    "file_format",
     "import_run_lengths",
     "in_default_order",
     "is_cycle_log",

@@ -138,6 +138,24 @@ def write_columns(
         ) from error
 
 
+def file_format(path: str | Path) -> str | None:
+    """The kind of file that a Parquet file says it is; None where it does not say.
+
+    Raises:
+      TraceError: it cannot be read.
+      MissingDependencyError: pyarrow is not installed.
+    """
+    pq = require("pyarrow.parquet", "trace")
+    try:
+        text = (pq.read_metadata(path).metadata or {}).get(_KEY, b"null")
+        header = json.loads(text)
+    except Exception as error:  # as in ``read_columns``
+        reason = getattr(error, "strerror", None) or _first_line(error)
+        raise TraceError(f"{str(path)!r}: cannot be read ({reason}); is it damaged?") from error
+    kind = header.get("format") if isinstance(header, dict) else None
+    return kind if isinstance(kind, str) else None
+
+
 def read_columns(
     path: Path,
     form: FileFormat,
@@ -175,18 +193,6 @@ def read_columns(
         reason = getattr(error, "strerror", None) or _first_line(error)
         raise TraceError(f"{name}: cannot be read ({reason}); is it damaged?") from error
     return header, items
-
-
-def file_format(path: Path) -> str | None:
-    """The format that a file says it has; None where it can't be read, or says nothing."""
-    pa, pq = require("pyarrow", "trace"), require("pyarrow.parquet", "trace")
-    malformed = (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError)
-    try:
-        tags = pq.read_metadata(path).metadata or {}
-        found = json.loads(tags.get(_KEY, b"null"))["format"]
-    except (*malformed, MemoryError, pa.ArrowException):
-        return None  # whoever goes on to read it says what is wrong
-    return found if isinstance(found, str) else None
 
 
 def _check_ends(path: Path, name: str, form: FileFormat) -> None:

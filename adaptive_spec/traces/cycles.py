@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from adaptive_spec._arrays import FloatArray
 from adaptive_spec._optional import require
+from adaptive_spec.errors import TraceError
 from adaptive_spec.traces._columns import (
     Columns,
     FileFormat,
@@ -165,7 +166,10 @@ def read_cycle_file(path: str | Path) -> CycleFile:
 
 def is_cycle_log(path: str | Path) -> bool:
     """Whether a file says that it is a log of cycles; what cannot be read is none."""
-    return file_format(Path(path)) == _FORMAT.name
+    try:
+        return file_format(path) == _FORMAT.name
+    except TraceError:
+        return False
 
 
 def _types() -> Columns:

@@ -17,6 +17,7 @@ class FlatTrace(NamedTuple):
 
     Attributes:
       drafters: names of the drafters.
+      ids: ``[N]`` of the requests, as text.
       token_by_token: ``[D]`` whether they propose token by token, or whole blocks.
       start: ``[N]`` index of each sequence's first token.
       num_tokens: ``[N]``; ``prompt_tokens``: ``[N]``.
@@ -32,6 +33,7 @@ class FlatTrace(NamedTuple):
     """
 
     drafters: tuple[str, ...]
+    ids: npt.NDArray[np.object_]
     token_by_token: BoolArray
     start: IntArray
     num_tokens: IntArray
@@ -47,6 +49,7 @@ class FlatTrace(NamedTuple):
     def take(self, index: slice | IntArray) -> "FlatTrace":
         """The trace of some of its sequences; tokens stay where they are."""
         return self._replace(
+            ids=self.ids[index],
             start=self.start[index],
             num_tokens=self.num_tokens[index],
             prompt_tokens=self.prompt_tokens[index],
@@ -71,6 +74,7 @@ class FlatTrace(NamedTuple):
         parts = [s.drafters for s in sequences]
         return FlatTrace(
             drafters,
+            np.array([s.id for s in sequences], np.object_),
             np.array(token_by_token),
             np.concatenate(([0], np.cumsum(lengths)[:-1])),
             lengths,

@@ -97,7 +97,9 @@ def windows_of(flat: FlatTrace, windows: Windows) -> FlatTrace:
     whole = flat.take(windows.sequence)
     reach = whole.draftable_tokens
     left = np.maximum(reach - windows.begin[:, None], 0)
+    stretches = zip(whole.ids, windows.begin, windows.begin + windows.num_tokens, strict=True)
     return whole._replace(
+        ids=np.array([f"{one}[{begin}:{end}]" for one, begin, end in stretches], np.object_),
         start=whole.start + windows.begin,
         num_tokens=windows.num_tokens,
         prompt_tokens=whole.prompt_tokens + windows.begin,

@@ -12,7 +12,8 @@ import pytest
 
 from adaptive_spec import ConstantCosts, Controller, make_policy
 from adaptive_spec.controller import UNLIMITED_TOKENS
-from adaptive_spec.policy import Outcome
+from adaptive_spec.foreseen import draft_on
+from adaptive_spec.policy import DraftSignals, Outcome
 from adaptive_spec.runs import Runs, window_of
 from adaptive_spec.traces import Hazards
 
@@ -48,8 +49,15 @@ class Text:
         there = (at >= 0)[:, None, :]
         return Runs(end, end[:, None], length[:, None, :] * there, there)
 
+    def said(self, position: Any) -> DraftSignals:
+        """Signals of drafts: surer where they are right."""
+        right = np.arange(MOST) < self._runs[self._row, position[:, None]]
+        sure, entropy = np.where(right, 0.9, 0.4), np.where(right, 0.3, 1.5)
+        return DraftSignals(sure, entropy, 2.0 * sure, np.full(right.shape, np.nan))
+
 
 @pytest.mark.parametrize("batch_size", [1, 256])
+@pytest.mark.parametrize("says", [False, pytest.param(True, id="signals")])
 @pytest.mark.parametrize(
     "spec",
     [
@@ -63,22 +71,29 @@ class Text:
         "auto",
     ],
 )
-def test_decide_and_update(benchmark: Any, spec: str, batch_size: int) -> None:
+def test_decide_and_update(benchmark: Any, spec: str, says: bool, batch_size: int) -> None:
     policy, costs, text = make_policy(spec), ConstantCosts(), Text(batch_size)
+    if says and not policy.looks_inside_draft:
+        pytest.skip("does not look at what drafters say")
     controller = Controller(policy, costs=costs, max_draft_tokens=MOST)
     rows = controller.admit(np.full(batch_size, 100), np.full(batch_size, UNLIMITED_TOKENS))
     end, told = np.zeros(batch_size, np.int64), []
     for _ in range(WARMUP + CYCLES):
         state, plan = controller.state, controller.decide(rows)
-        accepted = text.accepted(end, plan.tau)
+        drafted, signals = plan.tau, None
+        if says:
+            drafted, signals = draft_on(controller, plan, plan.tau, text.said(end))
+        accepted = text.accepted(end, drafted)
         end = end + accepted + 1
         runs = text.known(end) if policy.looks_back else None
-        controller.observe(plan, plan.tau, accepted, accepted + 1, runs=runs)
-        at = plan.tau, batch_size, plan.cycle.prompt_tokens + plan.cycle.emitted_tokens
+        controller.observe(plan, drafted, accepted, accepted + 1, signals=signals, runs=runs)
+        at = drafted, batch_size, plan.cycle.prompt_tokens + plan.cycle.emitted_tokens
         times = costs.draft_ms(*at), costs.verify_ms(*at)
-        counts = plan.tau, accepted, accepted + 1
-        drafter = np.where(plan.tau > 0, plan.drafter, -1)
-        outcome = Outcome(plan.cycle, plan.decision, plan.tau, drafter, *counts, *times, None, runs)
+        counts = drafted, accepted, accepted + 1
+        drafter = np.where(drafted > 0, plan.drafter, -1)
+        outcome = Outcome(
+            plan.cycle, plan.decision, plan.tau, drafter, *counts, *times, signals, runs
+        )
         told.append((state, outcome))
     cycles = itertools.cycle(told[WARMUP:])
 

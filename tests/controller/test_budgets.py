@@ -18,6 +18,7 @@ from adaptive_spec import (
     PassBudget,
     make_policy,
 )
+from adaptive_spec.controller import UNLIMITED_PASSES
 from tests.controller.driven import Stubborn, greedy_controller, ints
 
 
@@ -109,3 +110,34 @@ def test_a_row_is_out_of_passes_when_the_last_outcome_has_come() -> None:
         controller.decide(rows)
     controller.observe(last, last.tau, ints(0), ints(1))
     assert controller.ended(rows).tolist() == [EndReason.BUDGET]
+
+
+def test_a_request_may_limit_its_own_passes() -> None:
+    controller = Controller(make_policy("fixed:tau=0"), costs=ConstantCosts())
+    rows = controller.admit(ints(5, 5), ints(12, 12), max_passes=ints(4, UNLIMITED_PASSES))
+    taus, passes = [], 0
+    while not controller.ended(rows)[0]:
+        plan = controller.decide(rows)
+        taus.append(plan.tau.tolist())
+        controller.observe(plan, plan.tau, np.minimum(plan.tau, 1), np.minimum(plan.tau, 1) + 1)
+        passes += 1
+    assert passes == 4
+    assert taus == [[2, 0], [3, 0], [3, 0], [5, 0]]  # as of a class of that limit
+    assert controller.ended(rows).tolist() == [EndReason.BUDGET, EndReason.NONE]
+
+
+@pytest.mark.parametrize("own", [2, 9])
+def test_the_stricter_of_two_limits_holds(own: int) -> None:
+    controller = greedy_controller(constraints=Constraints(PassBudget(max_passes=4)))
+    rows = controller.admit(ints(5), ints(100), max_passes=ints(own))
+    passes = 0
+    while not controller.ended(rows)[0]:
+        plan = controller.decide(rows)
+        controller.observe(plan, plan.tau, ints(0), ints(1))
+        passes += 1
+    assert passes == min(own, 4)
+
+
+def test_a_limit_of_no_passes_is_refused() -> None:
+    with pytest.raises(ConfigError, match="max_passes must be at least 1, got 0"):
+        greedy_controller().admit(ints(5), ints(12), max_passes=ints(0))

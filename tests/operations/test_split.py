@@ -10,7 +10,10 @@ from adaptive_spec.operations.requests import RequestRecord, Requests
 from adaptive_spec.operations.split import Split
 from adaptive_spec.operations.trial_report import TrialWatch
 from adaptive_spec.randomness import request_key
+from adaptive_spec.simulations.simulator import replay
 from adaptive_spec.testing import check_policy
+from adaptive_spec.traces.synthetic import Hazards, synthetic_trace
+from adaptive_spec.traces.windows import WindowedTrace, Windows
 from tests.operations.driving import admit
 
 COSTS = ConstantCosts(draft=0.1, plain_ms=10.0)
@@ -171,3 +174,23 @@ def test_requests_of_a_controller_are_reported() -> None:
     assert report.control.tokens == 5 * 2 * report.control.requests
     assert report.trial.tokens == 5 * 6 * report.trial.requests
     assert report.passes_ratio.value == pytest.approx(2 / 6)
+
+
+@pytest.mark.parametrize("order", [None, np.arange(40)[::-1]])
+@pytest.mark.parametrize("concurrency", [None, 3])
+def test_a_replay_has_the_same_requests_in_the_trial(order: Any, concurrency: int | None) -> None:
+    trace = synthetic_trace(Hazards(0.3), num_sequences=40, num_tokens=12)
+    policy = split("fixed:tau=0", "fixed:tau=3")
+    replayed = replay(policy, trace, costs=COSTS, order=order, concurrency=concurrency)
+    live = policy.in_trial(np.array([request_key(one.id) for one in trace]))
+    assert 0 < live.sum() < 40
+    assert ((replayed.num_draft_tokens > 0) == live).all()
+
+
+def test_windows_of_a_text_are_requests_of_their_own() -> None:
+    trace = synthetic_trace(Hazards(0.3), num_sequences=2, num_tokens=30)
+    whole = Windows(*(np.array(column) for column in ([1, 1], [0, 9], [9, 20], [9, 20])))
+    flat = WindowedTrace(trace, whole).flat()
+    name = trace.sequences[1].id
+    assert flat.ids.tolist() == [f"{name}[0:9]", f"{name}[9:29]"]
+    assert flat.take(np.array([1])).ids.tolist() == [f"{name}[9:29]"]

@@ -44,7 +44,7 @@ VARIANTS = {
     "portfolio": [
         "portfolio",
         "portfolio:experts=,confidence=0",
-        "portfolio:experts=hazard/fixed:tau=12/bandit/nightjar,confidence=0,memory=20",
+        "portfolio:experts=hazard/fixed:tau=12/nightjar/tapout/gammatune-plus,confidence=0,memory=20",
     ],
     "auto": ["auto"],
 }

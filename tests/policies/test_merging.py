@@ -15,7 +15,7 @@ from adaptive_spec.testing.histories import History, Play
 from adaptive_spec.testing.strategies import histories
 from tests.policies.driving import Inside
 
-MERGED = ("marginal", "hazard", "portfolio", "auto", "heuristic", "sglang-tiers")
+MERGED = ("marginal", "hazard", "portfolio", "auto", "heuristic", "sglang-tiers", "specdec-pp")
 
 
 def learned(policy: Any, history: History, shared: Any = None) -> tuple[Any, list[list[int]]]:

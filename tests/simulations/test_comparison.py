@@ -157,7 +157,7 @@ def test_a_deadline_that_nobody_meets_leaves_nothing_to_compare() -> None:
     result = compare(["fixed:tau=2"], traces, costs=COSTS, constraints=constraints, resamples=5)
     [entry] = result.policies
     assert math.isnan(entry.speedup_over_plain.value)
-    assert entry[3:] == (None, 0, 5)
+    assert entry[3:] == (None, None, 0, 5)
     assert math.isnan(entry.summary.tokens_per_ms)
     data = json.loads(json.dumps(result.as_dict(), allow_nan=False))
     assert data["policies"][0]["ci95"]["speedup_over_plain"] is None

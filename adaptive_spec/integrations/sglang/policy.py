@@ -14,6 +14,7 @@ from adaptive_spec.integrations.configuration import Configuration, read_configu
 from adaptive_spec.integrations.safety import SafePolicy
 from adaptive_spec.integrations.sglang.batches import BatchSteps
 from adaptive_spec.integrations.trial import require_working
+from adaptive_spec.operations.operation import Operation
 from adaptive_spec.policy import MAX_TAU
 
 _COSTS = ConstantCosts(draft=0.05, verify=0.02)
@@ -38,9 +39,11 @@ class AdaptiveSpecPolicy(BatchSteps):
         from sglang.srt.speculative.adaptive_spec_params import resolve_candidate_steps_from_config
 
         candidates = resolve_candidate_steps_from_config(cfg_path)
-        controller = controller_for(read_configuration(None), candidates, initial_steps)
+        configuration, parallel = read_configuration(None), get_parallel()
+        controller = controller_for(configuration, candidates, initial_steps)
         # Ranks run the same batch and have to decide alike, and their clocks differ.
-        alone = int(get_parallel().tp_size) == 1
+        alone = int(parallel.tp_size) == 1
+        attach(configuration.operation, controller, 0 if alone else int(parallel.tp_rank), alone)
         super().__init__(controller, candidates, initial_steps, timed=alone)
 
 
@@ -71,6 +74,21 @@ def controller_for(
     return configuration.controller(SafePolicy(policy, initial_steps), longest, _COSTS)
 
 
+def attach(operation: Operation, controller: Controller, rank: int, alone: bool) -> None:
+    """Has a rank's controller watched; one rank is watched for all, since they decide alike.
+
+    Raises:
+      ConfigError: a checkpoint where there are several ranks, or one that does not fit.
+    """
+    if operation.checkpoint is not None and not alone:
+        raise ConfigError(
+            "operation: checkpoint: with tensor parallelism every rank would restore the file at "
+            "a time of its own, and ranks must begin alike; leave it out"
+        )
+    if rank == 0:
+        operation.attach(controller, engine="sglang")
+
+
 def _require_supported(
     configuration: Configuration,
     widths: Sequence[int],
@@ -95,6 +113,12 @@ def _require_supported(
         raise ConfigError(
             "constraints and classes: SGLang does not tell its policy which requests are in a "
             "batch, so that nothing can be promised of one; leave them out"
+        )
+    operation = configuration.operation
+    if operation.trial is not None or operation.logs or operation.spans:
+        raise ConfigError(
+            "operation: trial, logs and spans: SGLang does not tell its policy which requests are "
+            "in a batch, so that there is none to try, log or trace; leave them out"
         )
     if configuration.books is not None or configuration.max_draft_tokens is not None:
         raise ConfigError(

@@ -6,29 +6,19 @@ import logging
 import threading
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
-from adaptive_spec.constraints import AnyConstraints
-from adaptive_spec.costs import CostModel
 from adaptive_spec.errors import ConfigError
 from adaptive_spec.integrations.transformers.call import Call, driven_models, method_of
 from adaptive_spec.integrations.transformers.compatibility import CANDIDATES, require_model
-from adaptive_spec.integrations.transformers.run import Run
+from adaptive_spec.integrations.transformers.run import Options, Run
 from adaptive_spec.policy import Policy
 
 _log = logging.getLogger(__name__)
 
 
 def adaptive(
-    model: Any,
-    policy: str | Policy[Any, Any] = "auto",
-    *,
-    costs: CostModel | str | None = None,
-    constraints: AnyConstraints = None,
-    max_draft_tokens: int = 10,
-    seed: int = 0,
-    measured_times: bool = True,
-    keep_cycles: bool = False,
+    model: Any, policy: str | Policy[Any, Any] = "auto", **options: Unpack[Options]
 ) -> "Adaptive":
     """Lets a policy decide in every assisted ``model.generate`` within a ``with`` block.
 
@@ -44,29 +34,14 @@ def adaptive(
     Args:
       model: a transformers model.
       policy: who decides, or its spec.
-      costs: prices shown to the policy; None for ``ConstantCosts()``, which policies that follow
-        the measured times, such as "auto", put right.
-      constraints: what is promised, of all requests or by class (``Run.request_class``).
-      max_draft_tokens: K, largest tau.
-      seed: all of the policy's randomness derives from it.
-      measured_times: tell the policy what its cycles took. Otherwise it takes the cost model's
-        times, and decides alike on every machine.
-      keep_cycles: keep every request's tokens and cycles, as ``Run.completions``.
+      options: what else is said of the run, as ``Options`` has it: costs, constraints and so on.
 
     Raises:
       AdaptiveSpecError: an argument that is not allowed.
       ConfigError: transformers has changed what the adapter hangs on.
     """
-    require_model(model, max_draft_tokens)
-    run = Run(
-        policy,
-        costs=costs,
-        constraints=constraints,
-        max_draft_tokens=max_draft_tokens,
-        seed=seed,
-        measured_times=measured_times,
-        keep_cycles=keep_cycles,
-    )
+    run = Run(policy, **options)
+    require_model(model, run.controller.max_draft_tokens)
     return Adaptive(model, run)
 
 

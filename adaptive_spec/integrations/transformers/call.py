@@ -45,7 +45,8 @@ class Call:
         assistant, tokenizer = given.get("assistant_model"), given.get("assistant_tokenizer")
         require_settings(settings, ids.shape[0], assistant, tokenizer)
         source = _source(self._run, make(**given), given)
-        self._end.generation = Generation(self._run, source, ids, settings)
+        raw = not given["logits_processor"]
+        self._end.generation = Generation(self._run, source, ids, settings, scores_are_raw=raw)
         return PolicyCandidates(self._end.generation)
 
     def _finish(self, *, failed: bool) -> None:

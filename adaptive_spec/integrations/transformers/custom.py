@@ -1,15 +1,13 @@
 """A policy given to one call of ``generate``, or many, as ``custom_generate``."""
 
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 
-from adaptive_spec.constraints import AnyConstraints
-from adaptive_spec.costs import CostModel
 from adaptive_spec.errors import ConfigError
 from adaptive_spec.integrations.transformers.call import Call, driven_models, method_of
 from adaptive_spec.integrations.transformers.compatibility import CANDIDATES, LOOP, require_model
-from adaptive_spec.integrations.transformers.run import Run
+from adaptive_spec.integrations.transformers.run import Options, Run
 from adaptive_spec.policy import Policy
 
 
@@ -17,12 +15,7 @@ def adaptive_generate(
     policy: str | Policy[Any, Any] = "auto",
     *,
     assistant_model: Any = None,
-    costs: CostModel | str | None = None,
-    constraints: AnyConstraints = None,
-    max_draft_tokens: int = 10,
-    seed: int = 0,
-    measured_times: bool = True,
-    keep_cycles: bool = False,
+    **options: Unpack[Options],
 ) -> "AdaptiveGenerate":
     """A ``custom_generate`` under a policy, for one call of ``generate`` or many.
 
@@ -38,21 +31,12 @@ def adaptive_generate(
     that.
 
     ``assistant_model`` may be None where the call says ``prompt_lookup_num_tokens=`` or
-    ``assistant_early_exit=``; all other arguments are as for ``adaptive``.
+    ``assistant_early_exit=``; ``options`` are as for ``adaptive``.
 
     Raises:
       AdaptiveSpecError: an argument that is not allowed.
     """
-    run = Run(
-        policy,
-        costs=costs,
-        constraints=constraints,
-        max_draft_tokens=max_draft_tokens,
-        seed=seed,
-        measured_times=measured_times,
-        keep_cycles=keep_cycles,
-    )
-    return AdaptiveGenerate(run, assistant_model)
+    return AdaptiveGenerate(Run(policy, **options), assistant_model)
 
 
 class AdaptiveGenerate:

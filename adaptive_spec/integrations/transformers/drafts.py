@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 
-from adaptive_spec._arrays import BoolArray, IntArray
+from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec.policy import DraftSignals
 from adaptive_spec.traces.records import Drafting
 
@@ -61,6 +62,10 @@ class DraftSource(abc.ABC):
     def look(self, ids: torch.Tensor, most: int) -> bool:
         """Whether anything would be proposed to follow the text, of ``most`` tokens at most."""
 
+    def match_length(self, rows: Sequence[int], texts: Sequence[Sequence[int]]) -> FloatArray:
+        """As ``Drafter.match_length``; asked only where a policy takes hints."""
+        return np.full((len(rows), 1), np.nan)
+
     @abc.abstractmethod
     def draft(
         self, ids: torch.Tensor, text: list[int], tau: int, keep_drafting: KeepDrafting | None
@@ -69,7 +74,7 @@ class DraftSource(abc.ABC):
 
         Args:
           ids: ``[1, length]`` prompt and verified output.
-          text: the same on the host; empty unless ``reads_back``.
+          text: the same on the host; may be empty unless ``reads_back``.
           tau: most tokens, >= 1.
           keep_drafting: asked after 1, 2... tokens whether to draft on; None where nobody looks
             inside the draft, or it says nothing.

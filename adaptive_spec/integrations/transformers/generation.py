@@ -16,8 +16,11 @@ from adaptive_spec.cycle_times import cycle_times
 from adaptive_spec.decoding.cycle_records import cycle_record
 from adaptive_spec.decoding.draft import Draft
 from adaptive_spec.decoding.drafters.base import empty_signals
+from adaptive_spec.decoding.hints import LiveHints
 from adaptive_spec.decoding.looking_back import LookingBack
 from adaptive_spec.decoding.requests import Completion, CycleRecord, FinishReason
+from adaptive_spec.decoding.token_signals import token_signals
+from adaptive_spec.hints import Certainty
 from adaptive_spec.integrations.transformers.drafts import DraftSource, Proposal
 from adaptive_spec.integrations.transformers.run import Run
 from adaptive_spec.policy import NO_DRAFTER, DraftSignals
@@ -34,7 +37,13 @@ class Generation:
     """
 
     def __init__(
-        self, run: Run, source: DraftSource, input_ids: torch.Tensor, generation_config: Any
+        self,
+        run: Run,
+        source: DraftSource,
+        input_ids: torch.Tensor,
+        generation_config: Any,
+        *,
+        scores_are_raw: bool,
     ) -> None:
         """Takes a row of the controller.
 
@@ -43,6 +52,7 @@ class Generation:
           source: drafts for it alone.
           input_ids: ``[1, length]`` the prompt.
           generation_config: of the call, as it is in the loop.
+          scores_are_raw: whether scores are the model's own logits, unprocessed.
 
         Raises:
           ConfigError: the run's policy cannot be served by this drafter.
@@ -64,12 +74,20 @@ class Generation:
                 np.array([limit]),
                 np.array([source.room(range(self._prompt_tokens))]),
                 request_class=number,
+                request_ids=[self._id],
             )
         self._back: LookingBack | None = None
         if policy.looks_back and source.reads_back:
             self._back = LookingBack(source)
             self._back.begin(int(self._rows[0]))
-        self._text: list[int] = input_ids[0].tolist() if self._back is not None else []
+        self._hints: LiveHints | None = None
+        if policy.takes_hints:
+            self._hints = LiveHints(source, int(self._rows[0]) + 1)
+            self._hints.begin(int(self._rows[0]))
+        self._scores_are_raw = scores_are_raw
+        # On the host, where somebody reads it there.
+        self._follows_text = self._back is not None or self._hints is not None
+        self._text: list[int] = input_ids[0].tolist() if self._follows_text else []
         eos = getattr(generation_config, "_eos_token_tensor", None)
         self._eos: set[int] = set() if eos is None else set(eos.flatten().tolist())
         self._output: list[int] = []
@@ -100,6 +118,9 @@ class Generation:
         self._under_way.emitted = emitted
         if self._run.policy.looks_back and self._config.do_sample:
             self._under_way.chance = _chance(self._under_way.proposal, scores, emitted)
+        if self._hints is not None and self._scores_are_raw:
+            _, entropy, margin = token_signals(scores[:, len(emitted) - 1])[0].tolist()
+            self._under_way.certainty = Certainty(np.array([entropy]), np.array([margin]))
         self._length += len(emitted)
         self._output += emitted
 
@@ -159,7 +180,10 @@ class Generation:
             if self._back is not None:
                 prompt = np.array([self._prompt_tokens])
                 behind = self._back.behind_tokens(self._rows, [self._text], prompt)
-            plan = controller.decide(self._rows, np.array([[found]]), behind)
+            hints = None
+            if self._hints is not None:
+                hints = self._hints.now(self._rows, [self._text])
+            plan = controller.decide(self._rows, np.array([[found]]), behind, hints)
             self._run.tally.policy_ms += (time.perf_counter() - looked) * 1e3
         self._looked_ms = (looked - began) * 1e3
         return plan
@@ -167,13 +191,16 @@ class Generation:
     def _propose(self, plan: Plan, ids: torch.Tensor) -> Proposal:
         source, tau = self._source, int(plan.tau[0])
         if plan.drafter[0] != NO_DRAFTER and tau > 0:
-            inside = self._run.policy.looks_inside_draft and source.signals
+            inside = self._run.policy.looks_inside_draft
 
             def keep_drafting(depth: int, signals: DraftSignals) -> bool:
+                if not inside:
+                    return True  # only what the drafter says of its tokens is asked for
                 with self._run.lock:
                     return bool(self._run.controller.keep_drafting(plan, depth, signals)[0])
 
-            return source.draft(ids, self._text, tau, keep_drafting if inside else None)
+            listens = source.signals and (inside or self._hints is not None)
+            return source.draft(ids, self._text, tau, keep_drafting if listens else None)
         if (
             plan.catch_up.any()
         ):  # reads the text, which a draft of one token does; nobody verifies it
@@ -194,9 +221,13 @@ class Generation:
         drafted = np.array([len(proposal.token_ids)])
         whole_ms = (time.perf_counter() - cycle.began) * 1e3
         runs = None
-        if self._back is not None:
+        if self._follows_text:
             self._text += cycle.emitted
+        if self._back is not None:
             runs = self._back.runs(plan, [self._text], drafted, accepted, emitted)
+        draft = Draft([proposal.token_ids], proposal.signals)
+        if self._hints is not None:
+            self._hints.after_cycle(plan, draft, emitted, cycle.certainty)
         width = plan.cycle.max_draft_tokens
         signals = None
         if run.policy.looks_inside_draft:
@@ -221,7 +252,7 @@ class Generation:
             record = cycle_record(
                 0,
                 plan,
-                Draft([proposal.token_ids], proposal.signals),
+                draft,
                 int(accepted[0]),
                 int(emitted[0]),
                 times_ms=(draft_ms or 0.0, verify_ms or 0.0),
@@ -268,6 +299,7 @@ class _UnderWay:
       emitted: tokens verified; None until they are.
       chance: ``[1, n]`` of each drafted token to be accepted, NaN for those not tested; None where
         nobody asks.
+      certainty: of the newest token, ``[1]``; None where nobody asks, or it is not known.
     """
 
     plan: Plan
@@ -276,6 +308,7 @@ class _UnderWay:
     began: float
     emitted: list[int] | None = None
     chance: FloatArray | None = None
+    certainty: Certainty | None = None
 
 
 def _common(drafted: Sequence[int], emitted: Sequence[int]) -> int:

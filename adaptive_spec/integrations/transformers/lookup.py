@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from adaptive_spec._arrays import BoolArray, IntArray
+from adaptive_spec._arrays import BoolArray, FloatArray, IntArray
 from adaptive_spec._rows import UNLIMITED_TOKENS
-from adaptive_spec.decoding.drafters.prompt_lookup import run_length
+from adaptive_spec.decoding.drafters.prompt_lookup import Match, run_length
 from adaptive_spec.integrations.transformers.compatibility import require_attributes
 from adaptive_spec.integrations.transformers.drafts import DraftSource, KeepDrafting, Proposal
 
@@ -56,6 +56,10 @@ class LookupSource(DraftSource):
         token_ids: list[int] = drafted[0, ids.shape[1] :].tolist()
         return Proposal(drafted, token_ids)
 
+    def match_length(self, rows: Sequence[int], texts: Sequence[Sequence[int]]) -> FloatArray:
+        newest = [next(iter(self._index.follow(text)[-1:]), None) for text in texts]
+        return np.array([[np.nan if match is None else match.length] for match in newest])
+
     def rest(self, ids: torch.Tensor) -> None:
         """Nothing is kept from one lookup to the next."""
 
@@ -65,10 +69,10 @@ class LookupSource(DraftSource):
         found = self._index.follow(text)[first:-1]
         places = list(enumerate(found, prompt_tokens + first))
         lengths = [
-            0 if source is None else min(run_length(text, end, source), end - source)
-            for end, source in places
+            0 if match is None else min(run_length(text, end, match.source), end - match.source)
+            for end, match in places
         ]
-        proposes = [source is not None for _, source in places]
+        proposes = [match is not None for _, match in places]
         return np.array(lengths, np.int64), np.array(proposes, np.bool_)
 
 
@@ -79,10 +83,10 @@ class _FirstOccurrences:
         self._max_ngram, self._prompt_tokens = max_ngram, prompt_tokens
         self._source: dict[tuple[int, ...], int] = {}
         self._text: list[int] = []
-        self._found: list[int | None] = []
+        self._found: list[Match | None] = []
 
-    def follow(self, text: Sequence[int]) -> list[int | None]:
-        """Where a lookup would copy from, behind the prompt and each token since; None for nowhere.
+    def follow(self, text: Sequence[int]) -> list[Match | None]:
+        """What a lookup would copy from, behind the prompt and each token since; None for nothing.
 
         ``text`` goes on where that of the last call ended.
         """
@@ -96,10 +100,10 @@ class _FirstOccurrences:
                 self._found.append(self._match())
         return self._found
 
-    def _match(self) -> int | None:
+    def _match(self) -> Match | None:
         # transformers leaves at least one token before the suffix that it looks for.
         for size in range(min(self._max_ngram, len(self._text) - 1), 0, -1):
             source = self._source.get(tuple(self._text[-size:]))
             if source is not None:
-                return source
+                return Match(size, source)
         return None

@@ -26,6 +26,7 @@ class Engine:
       version: vLLM's.
       method: of speculation; None for none.
       num_speculative_tokens: longest draft.
+      ngram: shortest and longest suffix that an n-gram lookup looks up; None for other methods.
       parallel_drafting: whether the drafter proposes all tokens at once.
       adaptive_verification: whether vLLM trims drafts by itself.
       async_scheduling: whether a step is planned before the one before is done.
@@ -35,6 +36,7 @@ class Engine:
     version: str
     method: str | None
     num_speculative_tokens: int
+    ngram: tuple[int, int] | None = None
     parallel_drafting: bool = False
     adaptive_verification: bool = False
     async_scheduling: bool = False

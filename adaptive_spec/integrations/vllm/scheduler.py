@@ -27,6 +27,7 @@ from adaptive_spec.integrations.trial import require_working
 from adaptive_spec.integrations.vllm.books import Books
 from adaptive_spec.integrations.vllm.compatibility import Engine, require_fitting, require_supported
 from adaptive_spec.integrations.vllm.guard import Guard
+from adaptive_spec.integrations.vllm.ngram import NgramTexts
 from adaptive_spec.integrations.vllm.steering import Steering
 
 _log = logging.getLogger(__name__)
@@ -83,7 +84,12 @@ class AdaptiveScheduler(SyncScheduler):  # type: ignore[misc]  # vLLM is not the
         one_width = configuration.widths is not None
         configuration.operation.attach(controller)
         driver = Driver(controller, drafts_ahead=engine.drafts_ahead)
-        self._steering = Steering(driver, placeholders=self._placeholders, one_width=one_width)
+        ngram = None
+        if engine.ngram is not None:
+            ngram = NgramTexts(*engine.ngram, controller.max_draft_tokens)
+        self._steering = Steering(
+            driver, placeholders=self._placeholders, one_width=one_width, ngram=ngram
+        )
         self._guard = Guard(configuration.decision_limit_ms)
         self._books = Books(configuration.books, self._steering, safe, self._guard)
         self._clerk = Guard(configuration.decision_limit_ms)
@@ -150,7 +156,7 @@ class AdaptiveScheduler(SyncScheduler):  # type: ignore[misc]  # vLLM is not the
     def _learn(self, scheduler_output: SchedulerOutput, before: _Before | None) -> None:
         fared, ended = {}, {}
         for one, (request, had, accepted) in (before or {}).items():
-            fared[one] = accepted, request.num_output_tokens - had
+            fared[one] = accepted, request.output_token_ids[had:]
             if request.is_finished():
                 ended[one] = request.status in _RAN_OUT
         self._steering.learn(scheduler_output, fared, ended)
@@ -209,12 +215,19 @@ def describe(vllm_config: Any) -> Engine:
         version=vllm.__version__,
         method=None if speculation is None else speculation.method,
         num_speculative_tokens=vllm_config.num_speculative_tokens,
+        ngram=_ngram_lengths(speculation),
         parallel_drafting=bool(speculation and speculation.parallel_drafting),
         adaptive_verification=bool(speculation and speculation.enable_adaptive_verification),
         async_scheduling=bool(vllm_config.scheduler_config.async_scheduling),
         data_parallel_size=parallel.data_parallel_size,
         pipeline_parallel_size=parallel.pipeline_parallel_size,
     )
+
+
+def _ngram_lengths(speculation: Any) -> tuple[int, int] | None:
+    if speculation is None or speculation.method != "ngram":
+        return None
+    return int(speculation.prompt_lookup_min), int(speculation.prompt_lookup_max)
 
 
 def require_expected_interface() -> None:

@@ -10,17 +10,17 @@ Requests and the scheduler's output are vLLM's own; nothing of vLLM is imported 
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from adaptive_spec.controller import UNLIMITED_PASSES
 from adaptive_spec.errors import ConfigError
 from adaptive_spec.integrations.configuration import SECTION
 from adaptive_spec.integrations.driver import Driver, Step, Verified
+from adaptive_spec.integrations.vllm.ngram import NgramTexts
 
 _log = logging.getLogger(__name__)
-
-_FIELDS = ("request_class", "max_draft_tokens")
 
 
 class Wishes(NamedTuple):
@@ -28,11 +28,13 @@ class Wishes(NamedTuple):
 
     Attributes:
       request_class: its class in the constraints; None for the first.
-      max_draft_tokens: longest draft for it; None for any.
+      max_draft_tokens: longest draft for it, >= 0; None for any.
+      max_passes: its own budget: most verifier passes that it may take, >= 1; None for any number.
     """
 
     request_class: str | None = None
     max_draft_tokens: int | None = None
+    max_passes: int | None = None
 
 
 @dataclass
@@ -77,6 +79,7 @@ class Steering:
         *,
         placeholders: bool,
         one_width: bool,
+        ngram: NgramTexts | None = None,
         clock: Callable[[], float] = time.perf_counter,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -86,6 +89,7 @@ class Steering:
           driver: of the policy.
           placeholders: whether drafts never come back to the scheduler (asynchronous scheduling).
           one_width: whether all requests of a step get the same draft length.
+          ngram: where an n-gram lookup drafts, what it would have proposed; None for others.
           clock: in seconds.
           wall_clock: in seconds, as requests' ``arrival_time``.
         """
@@ -93,6 +97,8 @@ class Steering:
         self.totals = Totals()
         self._placeholders = placeholders
         self._one_width = one_width
+        self._ngram = ngram
+        self._looks_back = ngram is not None and driver.controller.policy.looks_back
         self._clock = clock
         self._wall_clock = wall_clock
         self._longest: dict[str, int] = {}  # by request that wishes for short drafts
@@ -141,6 +147,8 @@ class Steering:
         if self.driver.drafts_ahead:
             tau, drafts_for = self.driver.decide(dict.fromkeys(sampling, True))
             self._ask_for(tau, output, requests)
+        elif self._ngram is not None:
+            self._ask_lookup_for(sampling, output, requests)
         comparable = output.total_num_scheduled_tokens == len(drafted) + sum(drafted.values())
         step = Step(carried_out, drafts_for, comparable)
         self._begun[id(output)] = _Begun(step, self._planned_s, drafted)
@@ -157,13 +165,16 @@ class Steering:
         return () if begun is None else tuple(begun.step.carried_out)
 
     def learn(
-        self, output: Any, fared: Mapping[str, tuple[int, int]], ended: Mapping[str, bool]
+        self,
+        output: Any,
+        fared: Mapping[str, tuple[int, Sequence[int]]],
+        ended: Mapping[str, bool],
     ) -> None:
         """After a step: what came of it.
 
         Args:
           output: the scheduler's, of that step.
-          fared: by request, tokens accepted and tokens emitted.
+          fared: by request, how many tokens were accepted, and the tokens emitted.
           ended: requests that ended in it, and whether they ran to their end.
         """
         begun = self._begun.pop(id(output), None)
@@ -175,10 +186,15 @@ class Steering:
         invalid = output.num_invalid_spec_tokens or {}
         verified = {}
         for one, (accepted, emitted) in fared.items():
-            if emitted > 0:
+            if emitted:
                 drafted = begun.drafted[one] - invalid.get(one, 0)
-                verified[one] = Verified(drafted, accepted, emitted)
-        self.driver.observe(begun.step, verified, elapsed_ms)
+                verified[one] = Verified(drafted, accepted, len(emitted))
+        runs_of = None
+        if self._ngram is not None and self._looks_back:
+            for one in verified:
+                self._ngram.extend(one, fared[one][1])
+            runs_of = self._ngram.runs
+        self.driver.observe(begun.step, verified, elapsed_ms, runs_of)
         self._count(verified)
         for one, ran_out in ended.items():
             self.release(one, finished=ran_out)
@@ -187,6 +203,8 @@ class Steering:
         """A request left the engine; ``finished`` is False where it was aborted or failed."""
         self._longest.pop(request_id, None)
         self._cut_to.pop(request_id, None)
+        if self._ngram is not None:
+            self._ngram.end(request_id)
         self.driver.release(request_id, finished=finished)
 
     def _samples(self, request: Any) -> bool:
@@ -200,6 +218,15 @@ class Steering:
 
     def _admit(self, request: Any) -> None:
         wishes = read_wishes(request.sampling_params.extra_args, self.driver.controller.constraints)
+        if wishes.max_passes is not None and self._placeholders:
+            _log.warning(
+                "extra_args: max_passes = %d of request %s is left out: with asynchronous "
+                "scheduling its next pass has begun when it is known that none is left; use "
+                "--no-async-scheduling",
+                wishes.max_passes,
+                request.request_id,
+            )
+            wishes = wishes._replace(max_passes=None)
         if wishes.max_draft_tokens is not None:
             self._longest[request.request_id] = wishes.max_draft_tokens
         self.driver.admit(
@@ -208,7 +235,10 @@ class Steering:
             request.max_tokens,
             wishes.request_class,
             max(self._wall_clock() - request.arrival_time, 0.0) * 1e3,
+            wishes.max_passes,
         )
+        if self._ngram is not None and self._looks_back:
+            self._ngram.begin(request.request_id, request.all_token_ids[:])
 
     def _shortened(self, request_id: str, tau: Mapping[str, int]) -> int:
         decided = tau.get(request_id, 0)
@@ -231,6 +261,20 @@ class Steering:
             longest = lengths.get(one, width)
             requests[one].spec_token_ids = requests[one].spec_token_ids[:longest]
 
+    def _ask_lookup_for(
+        self, sampling: list[str], output: Any, requests: Mapping[str, Any]
+    ) -> None:
+        """Has the lookup copy no more than some request could have verified; for 0 it rests."""
+        longest = self.driver.controller.max_draft_tokens
+        ours = [self._longest.get(one, longest) for one in sampling]
+        others = any(
+            one not in self.driver and not requests[one].is_prefill_chunk
+            for one in output.num_scheduled_tokens
+        )
+        if not others:
+            most = min(max(ours, default=0), longest)
+            output.num_spec_tokens_to_schedule = min(output.num_spec_tokens_to_schedule, most)
+
     def _count(self, verified: Mapping[str, Verified]) -> None:
         totals = self.totals
         totals.steps += 1 if verified else 0
@@ -250,20 +294,28 @@ def read_wishes(extra_args: Mapping[str, Any] | None, constraints: Any) -> Wishe
       constraints: with the classes that there are.
     """
     given = _section(extra_args or {})
-    if not isinstance(given, Mapping) or not set(given) <= set(_FIELDS):
-        _log.warning("extra_args: %s = %r; allowed are %s", SECTION, given, ", ".join(_FIELDS))
+    if not isinstance(given, Mapping) or not set(given) <= set(Wishes._fields):
+        allowed = ", ".join(Wishes._fields)
+        _log.warning("extra_args: %s = %r; allowed are %s", SECTION, given, allowed)
         return Wishes()
-    name, longest = given.get("request_class"), given.get("max_draft_tokens")
+    name = given.get("request_class")
     if name is not None:
         try:
             constraints.number(name)
         except ConfigError as error:
             _log.warning("extra_args: %s; taken as one of the first", error)
             name = None
-    if longest is not None and (not isinstance(longest, int) or longest < 0):
-        _log.warning("extra_args: max_draft_tokens = %r; it must be an integer, 0 or more", longest)
-        longest = None
-    return Wishes(name, longest)
+    return Wishes(name, _count(given, "max_draft_tokens", 0), _count(given, "max_passes", 1))
+
+
+def _count(given: Mapping[str, Any], name: str, least: int) -> int | None:
+    """A wish that is a number; None where there is none, or none that can be had."""
+    value = given.get(name)
+    if value is None or (type(value) is int and least <= value <= UNLIMITED_PASSES):
+        return value
+    allowed = least, UNLIMITED_PASSES
+    _log.warning("extra_args: %s = %r; it must be an integer in %d..%d", name, value, *allowed)
+    return None
 
 
 def _section(extra_args: Mapping[str, Any]) -> Any:

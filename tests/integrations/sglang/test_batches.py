@@ -14,7 +14,9 @@ from adaptive_spec.errors import ConfigError, PolicySpecError
 from adaptive_spec.integrations.configuration import Configuration
 from adaptive_spec.integrations.reading import read_record
 from adaptive_spec.integrations.sglang.batches import BatchSteps
-from adaptive_spec.integrations.sglang.policy import controller_for
+from adaptive_spec.integrations.sglang.policy import attach, controller_for
+from adaptive_spec.operations.operation import Operation
+from adaptive_spec.operations.prometheus import common_exporter
 
 STEPS = (0, 1, 3, 5)
 
@@ -172,6 +174,8 @@ def test_sizes_of_graphs() -> None:
         ({"policy": "fixed:tau=9"}, STEPS, "tau = 9"),
         ({"books": "x.json"}, STEPS, "leave them out"),
         ({"constraints": {"budget": {"average_passes": 9}}}, STEPS, "which requests are in a"),
+        ({"operation": {"trial": "ewma"}}, STEPS, "there is none to try, log or trace"),
+        ({"operation": {"spans": True}}, STEPS, "there is none to try, log or trace"),
     ],
 )
 def test_what_cannot_be_carried_out_is_refused_at_start(
@@ -186,6 +190,33 @@ def test_what_cannot_be_carried_out_is_refused_at_start(
 def test_an_unknown_policy_is_refused_at_start() -> None:
     with pytest.raises(PolicySpecError):
         controller_for(Configuration("no-such"), STEPS, 3)
+
+
+def test_what_goes_around_a_policy_goes_around_it_here(tmp_path: Path) -> None:
+    registry = pytest.importorskip("prometheus_client").REGISTRY
+    file = tmp_path / "learned.npz"
+    operation = Operation(metrics=True, checkpoint=str(file), save_every_s=1e-9, shadow="ewma")
+    engine = batches()
+    try:
+        attach(operation, engine._controller, rank=0, alone=True)
+        serve(engine, [4] * 30 + [2], 0.7)  # places are given back, and what was learned is kept
+        name = "adaptive_spec:spec_decode_num_passes_total"
+        assert registry.get_sample_value(name, {"engine": "sglang"}) == 4 * 30 + 2
+    finally:
+        common_exporter().forget("sglang")
+    restored = batches()
+    attach(Operation(checkpoint=str(file)), restored._controller, rank=0, alone=True)
+    assert restored._controller.state.shared.tested.sum() > 0
+
+
+def test_of_several_ranks_one_is_watched_and_all_begin_alike(tmp_path: Path) -> None:
+    first, second = batches()._controller, batches()._controller
+    for rank, controller in enumerate((first, second)):
+        attach(Operation(shadow="ewma"), controller, rank=rank, alone=False)
+    assert len(first._observers._all) == 1
+    assert second._observers._all == ()
+    with pytest.raises(ConfigError, match="ranks must begin alike"):
+        attach(Operation(checkpoint=str(tmp_path / "x.npz")), second, rank=1, alone=False)
 
 
 def test_widths_narrow_the_choice(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def sglang(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
         stand_in(package)
     stand_in("sglang.srt.arg_groups")
     stand_in("sglang.srt.arg_groups.overrides", resolved_view=None, resolving_view=None)
-    parallel = types.SimpleNamespace(tp_size=1)
+    parallel = types.SimpleNamespace(tp_size=1, tp_rank=0)
     stand_in("sglang.srt.runtime_context", attn_dp_enabled_of=None, get_parallel=lambda: parallel)
     stand_in(f"{SPECULATIVE}.spec_info", SpeculativeAlgorithm=None)
     stand_in("sglang.srt.utils", log_info_on_rank0=lambda logger, text: None)

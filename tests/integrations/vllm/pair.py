@@ -26,14 +26,19 @@ def draft_folder() -> Path:
     target = cache_dir() / _DRAFT_FOLDER
     if not (target / "model.safetensors").is_file():
         verifier = AutoModelForCausalLM.from_pretrained(verifier_folder(), dtype=torch.float32)
-        trimmed = load_draft(draft_dir(BUILTIN), verifier)
-        config = trimmed.model.config
-        config.vocab_size = verifier.config.vocab_size
-        config.tie_word_embeddings = True
-        whole: Any = type(verifier)(config).float()
-        whole.set_input_embeddings(verifier.get_input_embeddings())
-        whole.tie_weights()
-        whole.load_state_dict(own_weights(trimmed), strict=False)
-        whole.save_pretrained(target)
+        whole_head_draft(verifier).save_pretrained(target)
         AutoTokenizer.from_pretrained(verifier_folder()).save_pretrained(target)
     return target
+
+
+def whole_head_draft(verifier: Any) -> Any:
+    """The built-in draft as a model like any other; it shares the verifier's embedding."""
+    trimmed = load_draft(draft_dir(BUILTIN), verifier)
+    config = trimmed.model.config
+    config.vocab_size = verifier.config.vocab_size
+    config.tie_word_embeddings = True
+    whole: Any = type(verifier)(config).float()
+    whole.set_input_embeddings(verifier.get_input_embeddings())
+    whole.tie_weights()
+    whole.load_state_dict(own_weights(trimmed), strict=False)
+    return whole.eval()

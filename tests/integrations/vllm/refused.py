@@ -1,7 +1,8 @@
 """Sets up schedulers that are to be refused; writes what each says.
 
 ``python -m tests.integrations.vllm.refused FOLDER RESULT CASES``: cases are a JSON object from
-names to what differs from what would work, of the engine and of the configuration.
+names to what differs from what would work: arguments of the engine, the configuration, and what is
+changed in vLLM's own afterwards, since setting it up so would need other devices.
 """
 
 import json
@@ -28,8 +29,9 @@ def main(folder: str, cases: dict[str, Any]) -> dict[str, str]:
             additional_config={"adaptive_spec": case.get("configuration", {})},
             **engine,
         ).create_engine_config()
-        for field, value in case.get("parallel", {}).items():
-            setattr(config.parallel_config, field, value)
+        for part, fields in case.get("changed", {}).items():
+            for field, value in fields.items():
+                setattr(getattr(config, part), field, value)
         try:
             config.scheduler_config.get_scheduler_cls()(vllm_config=config)
         except Exception as error:  # noqa: BLE001  # whatever it is, it is written down

@@ -29,6 +29,11 @@ class StandInRequest:
     passes: int = 0
     drafted: list[int] = field(default_factory=list)
     accepted: int = 0
+    output: list[int] = field(default_factory=list)
+
+    @property
+    def all_token_ids(self) -> list[int]:
+        return [*range(self.num_prompt_tokens), *self.output]
 
     @property
     def sampling_params(self) -> Any:
@@ -112,7 +117,8 @@ class StandIn:
             emitted = min(accepted + 1, request.max_tokens - request.num_output_tokens)
             request.num_output_tokens += emitted
             if one in self.steering.carried_out(output):
-                fared[one] = accepted, emitted
+                fared[one] = accepted, [7] * emitted
+            request.output += [7] * emitted
             request.passes += 1
             request.drafted.append(drafted)
             request.accepted += accepted

@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from adaptive_spec.integrations.configuration import Configuration, read_configuration
+from adaptive_spec.integrations.vllm.steering import Wishes
 
 GUIDE = Path(__file__).resolve().parents[3] / "docs" / "vllm.md"
 TEXT = GUIDE.read_text(encoding="utf-8")
@@ -29,4 +30,4 @@ def test_the_flag_is_read() -> None:
 
 def test_every_field_is_explained() -> None:
     rows = re.findall(r"^\| `(\w+)` \|", TEXT, flags=re.MULTILINE)
-    assert rows == [field.name for field in fields(Configuration)]
+    assert rows == [*(field.name for field in fields(Configuration)), *Wishes._fields]

@@ -14,6 +14,7 @@ NUM_TOKENS = 5
 REQUESTS = of_tokens(max_tokens=32)
 WISHES = {"max_draft_tokens": 0, "request_class": "patient"}
 WISHER = 2
+OWN_PASSES = 3
 
 CLASSES = {"hasty": {}, "patient": {"budget": {"average_passes": 30}}}
 
@@ -51,7 +52,7 @@ RUNS: list[dict[str, Any]] = [
             "constraints": {"budget": {"max_passes": 6}},
             **PATIENT,
         },
-        "requests": REQUESTS,
+        "requests": wishing(REQUESTS, WISHER, max_passes=OWN_PASSES),
     },
 ]
 NAMES = [run["name"] for run in RUNS]
@@ -162,6 +163,12 @@ def test_requests_whose_passes_are_spent_end_with_the_text_so_far(
         if other["stop_reason"] == "budget":
             assert other["finish_reason"] == "length"
     assert served["ended"]["books"]["ledgers"]["all"]["passes"] <= 6 * len(REQUESTS)
+
+
+def test_a_request_s_own_budget_is_kept(served: dict[str, dict[str, Any]]) -> None:
+    wisher = served["ended"]["outputs"][WISHER]
+    assert wisher["stop_reason"] == "budget"
+    assert len(wisher["token_ids"]) <= OWN_PASSES * (NUM_TOKENS + 1)
 
 
 def test_requests_were_preempted(served: dict[str, dict[str, Any]]) -> None:

@@ -19,7 +19,14 @@ CASES = {
         "tau = 9, and the engine drafts 4 tokens at most; lower it",
     ),
     "no speculation": ({"engine": {"speculative_config": None}}, "give it a drafter"),
-    "data parallel": ({"parallel": {"data_parallel_size": 2}}, "one engine per replica"),
+    "method": (
+        {"changed": {"speculative_config": {"method": "dflash"}}},
+        "'dflash' is not supported; supported are draft_model",
+    ),
+    "data parallel": (
+        {"changed": {"parallel_config": {"data_parallel_size": 2}}},
+        "one engine per replica",
+    ),
     "fails at once": (
         {"configuration": {"policy": "test-broken"}},
         "fails as soon as it is asked (ZeroDivisionError: on purpose)",

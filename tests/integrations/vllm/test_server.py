@@ -25,6 +25,7 @@ TOML = """
 policy = "auto"
 decision_limit_ms = 60000.0
 books = {books}
+operation = {{serve_metrics = {serves}}}
 
 [classes.thrifty]
 budget = {{average_passes = 8}}
@@ -38,11 +39,13 @@ class Served(NamedTuple):
 
     Attributes:
       answers: the server's, in the order of the requests.
-      metrics: what it says at ``/metrics``; ``books``: what the scheduler wrote.
+      metrics: what it says at ``/metrics``; own_metrics: what the scheduler says at its own.
+      books: what the scheduler wrote.
     """
 
     answers: list[dict[str, Any]]
     metrics: str
+    own_metrics: str
     books: dict[str, Any]
 
 
@@ -56,10 +59,9 @@ def served(
     folder = tmp_path_factory.mktemp("server")
     books = folder / "books.json"
     config = folder / "adaptive_spec.toml"
-    config.write_text(TOML.format(books=json.dumps(str(books))), encoding="utf-8")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port, serves = free_port(), f"127.0.0.1:{free_port()}"
+    text = TOML.format(books=json.dumps(str(books)), serves=json.dumps(serves))
+    config.write_text(text, encoding="utf-8")
     url = f"http://127.0.0.1:{port}"
     speculation = {"method": "draft_model", "model": str(tiny_pair[1]), "num_speculative_tokens": 5}
     flags = {f"--{name.replace('_', '-')}": value for name, value in ENGINE.items()}
@@ -92,10 +94,18 @@ def served(
             written = json.loads(books.read_text(encoding="utf-8"))
             if sum(ledger["requests"] for ledger in written["ledgers"].values()) >= COUNT:
                 break
+        own_metrics = _get(f"http://{serves}/metrics").decode()
     finally:
         server.terminate()
         server.wait(timeout=60)
-    return Served(answers, metrics, written)
+    return Served(answers, metrics, own_metrics, written)
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
 
 
 def _while_running(server: subprocess.Popen[bytes], log: Path) -> Iterator[None]:
@@ -155,13 +165,19 @@ def test_no_request_is_lost_or_altered(served: Served, texts: list[str]) -> None
         assert choice["finish_reason"] == "length"
 
 
-def test_the_ledger_is_what_vllm_counts(served: Served) -> None:
+def added_up(exposition: str) -> dict[str, float]:
+    """Metrics that were scraped, by name, over all their labels."""
     from prometheus_client.parser import text_string_to_metric_families
 
     counted: dict[str, float] = {}
-    for family in text_string_to_metric_families(served.metrics):
+    for family in text_string_to_metric_families(exposition):
         for sample in family.samples:
             counted[sample.name] = counted.get(sample.name, 0.0) + sample.value
+    return counted
+
+
+def test_the_ledger_is_what_vllm_counts(served: Served) -> None:
+    counted = added_up(served.metrics)
     books, ledgers = served.books, served.books["ledgers"]
     assert books["policy_failure"] is books["gave_up"] is None
     assert counted["vllm:request_success_total"] == COUNT
@@ -178,3 +194,18 @@ def test_the_ledger_is_what_vllm_counts(served: Served) -> None:
 def test_the_budget_is_kept(served: Served) -> None:
     thrifty = served.books["ledgers"]["thrifty"]
     assert thrifty["passes"] / thrifty["requests"] <= 8 * 1.1
+
+
+def test_the_policy_s_own_metrics_say_the_same(served: Served) -> None:
+    counted, books = added_up(served.own_metrics), served.books
+    ledgers = books["ledgers"].values()
+    for name, value in {
+        "spec_decode_num_drafts_total": books["drafts"],
+        "spec_decode_num_draft_tokens_total": books["draft_tokens"],
+        "spec_decode_num_emitted_tokens_total": books["emitted_tokens"],
+        "ledger_requests_total": COUNT,
+        "ledger_passes_total": sum(ledger["passes"] for ledger in ledgers),
+        "policy_failed": 0,
+        "requests_running": 0,
+    }.items():
+        assert counted[f"adaptive_spec:{name}"] == value, name

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from adaptive_spec import ConstantCosts, Controller, make_policy
 from adaptive_spec.constraints import ByClass, Constraints
 from adaptive_spec.integrations.driver import Driver
+from adaptive_spec.integrations.vllm.ngram import NgramTexts
 from adaptive_spec.integrations.vllm.steering import Steering, Wishes, read_wishes
 from tests.controller.driven import Stubborn
 from tests.integrations.vllm.stand_in import StandIn, StandInRequest
@@ -26,6 +27,7 @@ def engine(
     one_width: bool = False,
     late: bool = False,
     seed: int = 0,
+    ngram: NgramTexts | None = None,
     **options: Any,
 ) -> StandIn:
     policy = policy or Stubborn(lambda cycle: cycle.clip((cycle.sequence_id + cycle.passes) % 4))
@@ -34,6 +36,7 @@ def engine(
         Driver(controller, drafts_ahead=drafts_ahead),
         placeholders=late,
         one_width=one_width,
+        ngram=ngram,
         wall_clock=lambda: 1.0,
     )
     return StandIn(steering, np.random.default_rng(seed), K, late=late)
@@ -101,6 +104,47 @@ def test_drafts_at_hand_are_cut_when_they_are_planned() -> None:
     assert set(stand_in.widths) == {K}
 
 
+def test_a_policy_that_looks_back_is_told_what_a_lookup_would_have_proposed() -> None:
+    class LooksBack(Stubborn):
+        looks_back = True
+
+    policy = LooksBack(lambda cycle: cycle.min_tau)
+    stand_in = engine(drafts_ahead=False, policy=policy, ngram=NgramTexts(1, 3, K))
+    stand_in.add(StandInRequest("a", max_tokens=100))
+    stand_in.add(StandInRequest("b", max_tokens=100))
+    for _ in range(5):
+        stand_in.step()
+    runs = policy.outcomes[-1].runs
+    assert runs is not None
+    # 0 1 2 3 4, then 7 over and over, by fallback: from the second on there is one to copy.
+    assert runs.end.tolist() == [5, 5]
+    assert runs.known.tolist() == [[5], [5]]
+    assert runs.proposes[:, 0, -5:].tolist() == [[False, False, True, True, True]] * 2
+    assert runs.length[:, 0, -5:].tolist() == [[0, 0, 1, 1, 1]] * 2
+    stand_in.abort("a")
+    stand_in.step()
+    runs = policy.outcomes[-1].runs
+    assert runs is not None
+    assert runs.end.tolist() == [6]
+
+
+def test_a_lookup_copies_no_more_than_some_request_may_use() -> None:
+    texts = NgramTexts(1, 3, K)
+    stand_in = engine(drafts_ahead=False, ngram=texts, policy=make_policy("fixed:tau=5"))
+    wish = {"adaptive_spec": {"max_draft_tokens": 0}}
+    stand_in.add(StandInRequest("a", extra_args=wish, max_tokens=100))
+    stand_in.step()
+    stand_in.add(StandInRequest("b", max_tokens=100, chunks=2))
+    stand_in.step()
+    stand_in.step()
+    stand_in.add(StandInRequest("session", resumable=True))
+    stand_in.abort("b")
+    stand_in.step()
+    stand_in.step()
+    assert stand_in.widths == [0, 0, K, K, K]
+    assert not any(stand_in.requests["a"].drafted)
+
+
 def test_at_one_width_all_get_the_same() -> None:
     stand_in = engine(drafts_ahead=True, one_width=True, uniform_widths=(0, 2, 4))
     for one in "abc":
@@ -141,6 +185,35 @@ def test_a_request_may_wish_for_short_drafts() -> None:
     assert max(stand_in.requests["b"].drafted) == K
 
 
+def test_a_request_may_have_a_budget_of_its_own() -> None:
+    stand_in = engine(drafts_ahead=True, policy=Stubborn(lambda cycle: cycle.min_tau))
+    wish = {"adaptive_spec": {"max_passes": 4}}
+    stand_in.add(StandInRequest("a", max_tokens=12, extra_args=wish))
+    stand_in.add(StandInRequest("b", max_tokens=12))
+    driver = stand_in.steering.driver
+    while "a" in stand_in.requests and "a" not in driver.spent():
+        stand_in.step()
+        stand_in.steering.before_schedule(stand_in.requests.values())
+    passes = {one.request_id: one.passes for one in (*stand_in.requests.values(), *stand_in.done)}
+    assert passes["a"] <= 4
+    first = stand_in.requests.get("a") or stand_in.done[0]
+    assert max(first.drafted) > 0  # the policy asks for none, and could not be done in four passes
+    assert not any(stand_in.requests["b"].drafted)
+
+
+def test_a_budget_of_its_own_is_left_out_where_the_next_pass_has_begun(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stand_in = engine(drafts_ahead=True, late=True)
+    wish = {"adaptive_spec": {"max_passes": 1}}
+    stand_in.add(StandInRequest("a", max_tokens=100, extra_args=wish))
+    with caplog.at_level(logging.WARNING):
+        for _ in range(4):
+            stand_in.step()
+    assert "--no-async-scheduling" in caplog.text
+    assert stand_in.requests["a"].passes > 1
+
+
 def test_padding_is_no_draft() -> None:
     """vLLM may plan -1 for a request whose prompt was cached, as if it had a draft."""
     stand_in = engine(drafts_ahead=False)
@@ -155,7 +228,7 @@ def test_padding_is_no_draft() -> None:
         num_invalid_spec_tokens=None,
     )
     stand_in.steering.after_schedule(output, stand_in.requests)
-    stand_in.steering.learn(output, {"a": (0, 1)}, {})
+    stand_in.steering.learn(output, {"a": (0, [7])}, {})
     assert stand_in.steering.totals.draft_tokens == 0
 
 
@@ -172,7 +245,7 @@ def test_drafts_that_a_grammar_refused_do_not_count() -> None:
         num_invalid_spec_tokens={"a": 3},
     )
     stand_in.steering.after_schedule(output, stand_in.requests)
-    stand_in.steering.learn(output, {"a": (1, 2)}, {})
+    stand_in.steering.learn(output, {"a": (1, [7, 7])}, {})
     assert stand_in.steering.totals.draft_tokens == K - 3
 
 
@@ -198,6 +271,7 @@ def test_a_step_that_was_not_planned_here_is_left_alone() -> None:
         ({"kv_transfer_params": {}}, Wishes()),
         ({"adaptive_spec": {"request_class": "free"}}, Wishes("free")),
         ({"adaptive_spec": {"max_draft_tokens": 0}}, Wishes(None, 0)),
+        ({"adaptive_spec.max_passes": 7}, Wishes(max_passes=7)),
         ({"adaptive_spec.request_class": "free", "other": 1}, Wishes("free")),
     ],
 )
@@ -207,7 +281,15 @@ def test_wishes_are_read(given_: Any, found: Wishes) -> None:
 
 @pytest.mark.parametrize(
     "wish",
-    ["free", {"class": "free"}, {"request_class": "nobody"}, {"max_draft_tokens": -1}],
+    [
+        "free",
+        {"class": "free"},
+        {"request_class": "nobody"},
+        {"max_draft_tokens": -1},
+        {"max_passes": 0},
+        {"max_passes": True},
+        {"max_passes": 2**70},
+    ],
 )
 def test_wishes_that_cannot_be_had_are_logged(wish: Any, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
