@@ -38,7 +38,8 @@ class Resamples:
 def ratio(top: FloatArray, bottom: FloatArray) -> FloatArray:
     """Sums over sums; NaN in resamples that have nothing to divide by."""
     nothing = np.full(np.broadcast_shapes(top.shape, bottom.shape), np.nan)
-    return np.divide(top, bottom, out=nothing, where=bottom > 0)
+    quotient: FloatArray = np.divide(top, bottom, out=nothing, where=bottom > 0)
+    return quotient
 
 
 def interval_of(samples: FloatArray) -> Interval:

@@ -2,6 +2,7 @@ import dataclasses
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,7 +61,7 @@ def test_promises_that_cannot_be_kept(planted: Path) -> None:
 def log(tmp_path: Path) -> Path:
     requests: dict[str, list[Cycle]] = {}
     for cycle in logged(texts(0.25), "fixed:tau=10"):
-        fields = {f.name: getattr(cycle, f.name, None) for f in dataclasses.fields(Cycle)}
+        fields: Any = {f.name: getattr(cycle, f.name, None) for f in dataclasses.fields(Cycle)}
         requests.setdefault(cycle.id, []).append(Cycle(**fields))
     finished = [Request(name, tuple(cycles)) for name, cycles in requests.items()]
     write_cycles(finished, tmp_path / "cycles.parquet", rule="typical (lossy)")
