@@ -8,6 +8,7 @@ from adaptive_spec import __version__
 from adaptive_spec.cli.compare import compare
 from adaptive_spec.cli.dashboard import dashboard
 from adaptive_spec.cli.demo import demo
+from adaptive_spec.cli.diagnose import diagnose
 from adaptive_spec.cli.distill import distill
 from adaptive_spec.cli.evidence import evidence
 from adaptive_spec.cli.fit_costs import fit_costs
@@ -71,6 +72,7 @@ app.command("evidence")(with_options(evidence))
 app.command("promises")(with_options(promises))
 app.command("report")(with_options(report))
 app.command("recommend")(with_options(recommend))
+app.command("diagnose")(with_options(diagnose))
 app.command("validate")(with_options(validate))
 app.command("verify")(with_options(verify))
 app.command("policies")(with_options(policies))

@@ -4,7 +4,14 @@ Parquet needs pyarrow (``pip install 'adaptive-spec[trace]'``); it is imported w
 """
 
 from adaptive_spec.traces._columns import file_format
-from adaptive_spec.traces.cycles import LoggedCycle, read_cycles, write_cycles
+from adaptive_spec.traces.cycles import (
+    CycleFile,
+    LoggedCycle,
+    is_cycle_log,
+    read_cycle_file,
+    read_cycles,
+    write_cycles,
+)
 from adaptive_spec.traces.flat import FlatTrace
 from adaptive_spec.traces.parquet import read_trace, write_trace
 from adaptive_spec.traces.records import Component, TraceInfo, TraceSet
@@ -24,6 +31,7 @@ from adaptive_spec.traces.windows import WindowedTrace, Windows, windows_of
 __all__ = [
     "SIGNALS",
     "Component",
+    "CycleFile",
     "DrafterTrace",
     "FlatTrace",
     "Hazards",
@@ -39,6 +47,8 @@ __all__ = [
     "file_format",
     "import_run_lengths",
     "in_default_order",
+    "is_cycle_log",
+    "read_cycle_file",
     "read_cycles",
     "read_trace",
     "run_lengths_of",

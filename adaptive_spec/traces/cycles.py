@@ -9,17 +9,19 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from adaptive_spec._arrays import FloatArray
 from adaptive_spec._optional import require
+from adaptive_spec.errors import TraceError
 from adaptive_spec.traces._columns import (
     Columns,
     FileFormat,
     Layout,
+    file_format,
     list_column,
     ragged,
     read_columns,
@@ -138,7 +140,19 @@ def write_cycles(
     write_columns(path, _FORMAT, _types(), {"rule": rule}, groups)
 
 
+class CycleFile(NamedTuple):
+    """What a log holds: cycles, and the label of the verification rule ("unknown" if need be)."""
+
+    cycles: tuple[LoggedCycle, ...]
+    rule: str
+
+
 def read_cycles(path: str | Path) -> tuple[LoggedCycle, ...]:
+    """The cycles of a log written by ``write_cycles``; raises as ``read_cycle_file``."""
+    return read_cycle_file(path).cycles
+
+
+def read_cycle_file(path: str | Path) -> CycleFile:
     """Reads a log written by ``write_cycles``.
 
     Raises:
@@ -146,7 +160,16 @@ def read_cycles(path: str | Path) -> tuple[LoggedCycle, ...]:
       MissingDependencyError: pyarrow is not installed.
     """
     layout = Layout(_types(), frozenset({"drafter"}))
-    return tuple(read_columns(Path(path), _FORMAT, lambda header: layout, _cycles)[1])
+    header, cycles = read_columns(Path(path), _FORMAT, lambda header: layout, _cycles)
+    return CycleFile(tuple(cycles), str(header.get("rule", "unknown")))
+
+
+def is_cycle_log(path: str | Path) -> bool:
+    """Whether a file says that it is a log of cycles; what cannot be read is none."""
+    try:
+        return file_format(path) == _FORMAT.name
+    except TraceError:
+        return False
 
 
 def _types() -> Columns:

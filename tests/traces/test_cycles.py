@@ -9,7 +9,14 @@ import pytest
 
 from adaptive_spec.errors import TraceError
 from adaptive_spec.policy import DraftSignals
-from adaptive_spec.traces import SIGNALS, read_cycles, write_cycles, write_trace
+from adaptive_spec.traces import (
+    SIGNALS,
+    is_cycle_log,
+    read_cycle_file,
+    read_cycles,
+    write_cycles,
+    write_trace,
+)
 from adaptive_spec.traces import cycles as cycles_module
 from tests.traces.examples import example_trace, same_array
 
@@ -140,3 +147,20 @@ def test_damaged_files(tmp_path: Path) -> None:
         with contextlib.suppress(TraceError):
             read_cycles(path)
             assert i >= 20, "a truncated file was read"
+
+
+def test_the_rule_goes_along(tmp_path: Path) -> None:
+    path = tmp_path / "cycles.parquet"
+    write_cycles(requests(), path, rule="coupled:seed=3")
+    assert read_cycle_file(path).rule == "coupled:seed=3"
+    assert [cycle.id for cycle in read_cycle_file(path).cycles] == [
+        cycle.id for cycle in read_cycles(path)
+    ]
+
+
+def test_what_is_a_log_of_cycles(tmp_path: Path) -> None:
+    log, trace, text = (tmp_path / name for name in ("cycles", "trace", "text"))
+    write_cycles(requests(), log)
+    write_trace(example_trace(), trace)
+    text.write_text("PAR1", encoding="utf-8")
+    assert [is_cycle_log(p) for p in (log, trace, text, tmp_path)] == [True, False, False, False]
