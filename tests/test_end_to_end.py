@@ -119,7 +119,7 @@ def check(job: Job, drafter: str, policy: str) -> None:
 
 @pytest.fixture(scope="module")
 def shipped(verifier: Verifier) -> Job:
-    return Job(verifier, demo_prompts()[::2], 20)
+    return Job(verifier, demo_prompts()[::3], 20)
 
 
 @pytest.mark.parametrize("policy", POLICIES)

@@ -25,9 +25,12 @@ from adaptive_spec.traces.flat import FlatTrace
 from adaptive_spec.traces.synthetic import Hazards, synthetic_trace
 from tests.controller.driven import greedy_controller, ints
 
-BLIND = ("fixed:tau=1", "gammatune", "heuristic")
-PRICED = ("ewma", "hazard", "marginal:inside=false")
-OTHERS = ("fixed:tau=0", "sglang-tiers", "ucbspec", "smartspec", "bandit", "auto")
+BLIND = ("fixed:tau=1", "heuristic")
+PRICED = ("hazard", "marginal:inside=false")
+OTHERS = (
+    *("fixed:tau=0", "gammatune", "sglang-tiers", "ucbspec"),
+    *("ewma", "smartspec", "bandit", "auto"),
+)
 
 
 @pytest.mark.parametrize(
