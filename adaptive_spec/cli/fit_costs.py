@@ -22,15 +22,7 @@ def fit_costs(
         ),
     ],
     *,
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output",
-            "-o",
-            help="Where the costs go: a .json.",
-            callback=options.file_to_write,
-        ),
-    ],
+    output: options.CostsFileOption,
     hardware: Annotated[
         str, typer.Option(help="What to call the machine; logs don't say.")
     ] = "unknown hardware",

@@ -157,6 +157,11 @@ JsonOption = Annotated[
 TraceArgument = Annotated[
     Path, typer.Argument(help="A trace: file or folder.", show_default=False, metavar="TRACE")
 ]
+CostsFileOption = Annotated[
+    Path,
+    typer.Option("--output", "-o", help="Where the costs go: a .json.", callback=file_to_write),
+]
+
 PageOption = Annotated[
     Path | None,
     typer.Option(

@@ -1,6 +1,5 @@
 """``adaptive-spec profile``: what a cycle costs on this machine."""
 
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -19,15 +18,7 @@ _MOST_SEQUENCES, _MOST_TOKENS = 1024, 1 << 20
 
 def profile(
     *,
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output",
-            "-o",
-            help="Where the costs go: a .json.",
-            callback=options.file_to_write,
-        ),
-    ],
+    output: options.CostsFileOption,
     models: ModelOptions,
     batch_sizes: Annotated[str, typer.Option(help="Sequences per pass.", metavar="N,N...")] = "1,4",
     contexts: Annotated[
